@@ -1,0 +1,314 @@
+"""The port through which every algorithm of this project asks a federation to work.
+
+A federated algorithm is an ordinary loop over `Federation.round`. Who carries the messages (Flower on Ray,
+Flower SuperNodes, or this process) is the `Engine` behind it; the numbers are the same, bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from fedunlearn.errors import NonFiniteModel
+
+Weights = dict[str, np.ndarray]  # a model's parameters and buffers, in the model's own order
+DataView = Literal["all", "retain", "forget"]
+Kind = Literal["weights", "gradient", "statistics"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What clients are asked to do: a client half registered in `learning`, and its settings (JSON values).
+
+    `reply` says what comes back: `weights` and `gradient` have exactly the model's names, shapes and dtypes
+    (a gradient reply carries the client's buffers beside the parameter gradients); `statistics` are free.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    reply: Kind = "weights"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One client's part of a round: settings over the task's own, and which of its data it uses.
+
+    `forget` is what the open request asks to forget, `retain` is the rest, `all` is both. What earlier
+    requests removed is in none of them.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    view: DataView = "retain"
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one client sent back.
+
+    Attributes:
+        client_id: 0..N-1, the client's number in the partition.
+        kind: what `payload` holds.
+        payload: arrays by name.
+        num_examples: from the server's partition table, never from the client.
+        metrics: what the client measured (its loss, its seconds).
+        private: what the client keeps for its own next round; never taped.
+    """
+
+    client_id: int
+    kind: Kind
+    payload: Weights
+    num_examples: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    private: Weights | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A client that gave no usable update, and why."""
+
+    client_id: int
+    reason: str
+
+
+Outcome = Update | Failure
+
+
+@dataclass(frozen=True)
+class Order:
+    """One round as it is handed to the engine.
+
+    `past` and `current` are sorted sample ids by client: what earlier requests removed and what the open
+    request asks to forget. Clients that hold none of either are absent from both.
+    """
+
+    call: int
+    task: Task
+    weights: Weights
+    jobs: Mapping[int, Job]
+    past: Mapping[int, np.ndarray] = field(default_factory=dict)
+    current: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of everything that decides what the clients answer."""
+        jobs = [(client, dict(job.settings), job.view) for client, job in sorted(self.jobs.items())]
+        head = json.dumps([self.call, self.task.name, self.task.reply, dict(self.task.settings), jobs], sort_keys=True)
+        sha = hashlib.sha256(head.encode())
+        for name, excluded in (("past", self.past), ("current", self.current)):
+            for client in sorted(set(excluded) & set(self.jobs)):
+                sha.update(f"{name}:{client}:{excluded[client].tolist()}".encode())
+        sha.update(weights_sha256(self.weights).encode())
+        return sha.hexdigest()
+
+
+class Engine(Protocol):
+    """Carries one round to the clients and aggregates what came back."""
+
+    def deliver(self, order: Order) -> list[Outcome]:
+        """Return one outcome per job, in any order; unvalidated."""
+        ...
+
+    def aggregate(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
+        """Return the next global model and the server optimiser's next state."""
+        ...
+
+
+class RoundJournal(Protocol):
+    """Remembers finished rounds, so that a run can be resumed by executing it again."""
+
+    def load(self, branch: str, order: Order) -> list[Outcome] | None:
+        """Return the outcomes of this very order, or None when it has not been finished before."""
+        ...
+
+    def save(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
+        """Keep the outcomes; atomic."""
+        ...
+
+
+RoundListener = Callable[[str, Order, Sequence[Outcome]], None]  # (branch, order, outcomes)
+ModelListener = Callable[[str, int, Weights], None]  # (branch, call, the global model after that call)
+
+
+class Federation:
+    """A branch of a run: its call counter, what it has forgotten so far, and the engine that does the work.
+
+    Args:
+        engine: the adapter that carries rounds.
+        sample_ids: for each client, the sorted ids of the training samples it holds.
+        journal: where finished rounds are kept, or None to keep none.
+        branch: the name under which rounds are journalled and recorded.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        sample_ids: Sequence[np.ndarray],
+        journal: RoundJournal | None = None,
+        branch: str = "trunk",
+    ) -> None:
+        self._engine = engine
+        self._sample_ids = sample_ids
+        self._journal = journal
+        self.branch = branch
+        self.calls = 0
+        self._restarts = 0
+        self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
+        self.past: dict[int, np.ndarray] = {}
+        self.current: dict[int, np.ndarray] = {}
+        self.failures: list[tuple[int, Failure]] = []  # (call, failure)
+        self.client_seconds = 0.0  # what clients computed, replayed rounds included
+        self.round_seconds = 0.0  # what executed rounds took here
+        self.round_listeners: list[RoundListener] = []
+        self.model_listeners: list[ModelListener] = []
+
+    @property
+    def num_clients(self) -> int:
+        """The number of clients in the partition."""
+        return len(self._sample_ids)
+
+    @property
+    def journal_key(self) -> str:
+        """The name under which the journal files this branch's rounds; a restart begins a new one."""
+        return f"{self.branch}.{self._restarts}"
+
+    def fork(self, branch: str) -> Federation:
+        """Return a federation that goes on from here under another name."""
+        other = copy.copy(self)
+        other.branch, other._restarts = branch, 0
+        other.past, other.current = dict(self.past), dict(self.current)
+        other.failures, other.client_seconds, other.round_seconds = [], 0.0, 0.0
+        other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
+        return other
+
+    def restart(self) -> None:
+        """Begin again at call 0 with a new server optimiser: the rounds to come draw what the first ones drew."""
+        self.calls, self.state = 0, None
+        self._restarts += 1
+
+    def open_request(self, forget: Mapping[int, np.ndarray]) -> None:
+        """Make `forget` (sample ids by client) what the views `forget` and `retain` are about."""
+        self.current = {client: np.sort(ids) for client, ids in forget.items() if len(ids)}
+
+    def close_request(self) -> None:
+        """Exclude what the open request forgot from every later round of this branch."""
+        for client, ids in self.current.items():
+            self.past[client] = np.union1d(self.past.get(client, ids[:0]), ids)
+        self.current = {}
+
+    def samples(self, client: int, view: DataView) -> np.ndarray:
+        """Return the sorted ids of the samples that `client` uses under `view`."""
+        return select_samples(self._sample_ids[client], view, self.past.get(client), self.current.get(client))
+
+    def num_examples(self, client: int, view: DataView) -> int:
+        """Return how many samples `client` has under `view`, without listing them when nothing was forgotten."""
+        if client not in self.past and client not in self.current:
+            return 0 if view == "forget" else len(self._sample_ids[client])
+        return len(self.samples(client, view))
+
+    def holders(self, view: DataView) -> list[int]:
+        """Return the clients that have at least one sample under `view`."""
+        return [client for client in range(self.num_clients) if self.num_examples(client, view)]
+
+    def round(self, task: Task, weights: Weights, jobs: Mapping[int, Job]) -> list[Outcome]:
+        """Ask the clients in `jobs` to do `task` from `weights`; return their outcomes ordered by client id.
+
+        Every reply is checked against the model (names, shapes, dtypes, finite); a bad one becomes a `Failure`.
+        A round that the journal holds already is not executed again.
+        """
+        self.calls += 1
+        concerned = lambda excluded: {c: ids for c, ids in excluded.items() if c in jobs}  # noqa: E731
+        order = Order(self.calls, task, weights, jobs, concerned(self.past), concerned(self.current))
+        outcomes = self._journal.load(self.journal_key, order) if self._journal else None
+        if outcomes is None:
+            started = time.perf_counter()
+            outcomes = self._execute(order)
+            self.round_seconds += time.perf_counter() - started
+            if self._journal:
+                self._journal.save(self.journal_key, order, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                self.failures.append((order.call, outcome))
+            else:
+                self.client_seconds += outcome.metrics.get("seconds", 0.0)
+        for listener in self.round_listeners:
+            listener(self.branch, order, outcomes)
+        return outcomes
+
+    def _execute(self, order: Order) -> list[Outcome]:
+        checked: list[Outcome] = []
+        for outcome in sorted(self._engine.deliver(order), key=lambda outcome: outcome.client_id):
+            if isinstance(outcome, Update):
+                size = self.num_examples(outcome.client_id, order.jobs[outcome.client_id].view)
+                if outcome.kind == "gradient":
+                    size = min(size, int(order.task.settings["batch-size"]))
+                outcome = validated(replace(outcome, num_examples=size), order)
+            checked.append(outcome)
+        return checked
+
+    def aggregate(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
+        """Return the next global model and the server optimiser's next state; `publish` the model."""
+        new, state = self._engine.aggregate(weights, updates, state)
+        self.publish(new)
+        return new, state
+
+    def publish(self, weights: Weights) -> None:
+        """Say that `weights` is the global model after the latest round; whoever computed it calls this.
+
+        Raises:
+            NonFiniteModel: when a weight is NaN or infinite.
+        """
+        for name, array in weights.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise NonFiniteModel(f"branch {self.branch}, call {self.calls}: {name} became NaN or infinite")
+        for listener in self.model_listeners:
+            listener(self.branch, self.calls, weights)
+
+
+def select_samples(held: np.ndarray, view: DataView, past: np.ndarray | None, current: np.ndarray | None) -> np.ndarray:
+    """Return the sorted sample ids of a client's `view`, given what was and what is to be forgotten."""
+    empty = held[:0]
+    available = held if past is None else np.setdiff1d(held, past, assume_unique=True)
+    if view == "all":
+        return available
+    asked = empty if current is None else np.intersect1d(available, current, assume_unique=True)
+    return asked if view == "forget" else np.setdiff1d(available, asked, assume_unique=True)
+
+
+def validated(update: Update, order: Order) -> Outcome:
+    """Return `update`, or a `Failure` that names what is wrong with it."""
+
+    def reject(why: str) -> Failure:
+        return Failure(update.client_id, why)
+
+    if update.kind != order.task.reply:
+        return reject(f"sent {update.kind}, the task asks for {order.task.reply}")
+    if update.kind != "statistics":
+        missing = [name for name in order.weights if name not in update.payload]
+        extra = [name for name in update.payload if name not in order.weights]
+        if missing or extra:
+            return reject(f"update lacks {missing} and has unknown {extra}")
+        for name, sent in order.weights.items():
+            got = update.payload[name]
+            if got.shape != sent.shape or got.dtype != sent.dtype:
+                return reject(f"{name} is {got.dtype}{list(got.shape)}, expected {sent.dtype}{list(sent.shape)}")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, array in update.payload.items():
+            # The sum of an array with NaN or infinity is never finite; only then is the full scan worth its time.
+            if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+                return reject(f"{name} has NaN or infinite values")
+    return update
+
+
+def weights_sha256(weights: Weights) -> str:
+    """Return the SHA-256 over names, dtypes, shapes and bytes, in the model's order."""
+    sha = hashlib.sha256()
+    for name, array in weights.items():
+        sha.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()

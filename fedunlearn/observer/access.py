@@ -1,0 +1,59 @@
+"""What an observer may see: access levels as sets of capabilities, and the flags that add knowledge."""
+
+from typing import Literal, get_args
+
+Access = Literal[
+    "labels",
+    "probabilities",
+    "probabilities-before-after",
+    "final-weights",
+    "weights-before-after",
+    "broadcasts",
+    "aggregate-only",
+    "updates",
+]
+ACCESS_LEVELS: tuple[Access, ...] = get_args(Access)
+
+_ANSWERS = {"labels", "probabilities"}
+_MODELS = _ANSWERS | {"before", "weights"}
+CAPABILITIES: dict[Access, frozenset[str]] = {
+    "labels": frozenset({"labels"}),
+    "probabilities": frozenset(_ANSWERS),
+    "probabilities-before-after": frozenset(_ANSWERS | {"before"}),
+    "final-weights": frozenset(_ANSWERS | {"weights"}),
+    "weights-before-after": frozenset(_MODELS),
+    "broadcasts": frozenset(_MODELS | {"broadcasts"}),
+    "aggregate-only": frozenset(_MODELS | {"broadcasts", "aggregate"}),
+    "updates": frozenset(_MODELS | {"broadcasts", "aggregate", "updates"}),
+}
+
+FLAGS: dict[str, str] = {
+    "own-updates": "an honest-but-curious client: its own local change",
+    "class-count-known": "how many classes were forgotten",
+    "public-unlabelled": "the public split's images",
+    "public-labelled": "the public split's images and labels",
+    "batch-norm-statistics": "batch statistics of the observed batch",
+    "learning-known": "the clients' learning rate, batch size and local epochs",
+    "request-round": "the round of the request",
+    "request-party": "who asked",
+    "request-target": "what was asked to be forgotten",
+    "method": "which unlearning method the server runs",
+    "auxiliary-replies": "replies that are neither gradients nor weights",
+    "candidates": "labelled samples whose membership is in question",
+}
+
+
+class AccessRefused(Exception):
+    """An attack asked for something that its observer's access level or flags do not give."""
+
+
+def allows(held: Access, needed: Access) -> bool:
+    """Return whether an observer at level `held` sees everything that level `needed` shows.
+
+    Example:
+        >>> allows("updates", "broadcasts"), allows("labels", "final-weights")
+        (True, False)
+        >>> allows("final-weights", "probabilities-before-after")
+        False
+    """
+    return CAPABILITIES[needed] <= CAPABILITIES[held]

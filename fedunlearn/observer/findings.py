@@ -1,0 +1,67 @@
+"""What an attack returns. A finding holds claims, never a score: scoring needs the truth, and that is the judge's."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """Claimed number of samples of each class in observed updates.
+
+    Attributes:
+        targets: (the view's round number, client id) of each update.
+        counts: one integer array (num_classes,) per target.
+    """
+
+    targets: tuple[tuple[int, int], ...]
+    counts: tuple[np.ndarray, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Claimed training images behind observed updates.
+
+    Attributes:
+        targets: (the view's round number, client id) of each update.
+        images: one float32 array (batch, channels, height, width) in [0, 1] per target.
+        labels: one integer array (batch,) per target, as used by the attack.
+        label_source: `known` or the name of the label attack that gave them.
+    """
+
+    targets: tuple[tuple[int, int], ...]
+    images: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+    label_source: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ForgottenClasses:
+    """Claimed forgotten classes.
+
+    Attributes:
+        scores: (num_classes,), higher = more likely forgotten.
+        named: the classes that the attack's own decision rule names; empty when it sees no request.
+    """
+
+    scores: np.ndarray
+    named: tuple[int, ...]
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Claimed membership of the candidate samples, in their order.
+
+    Attributes:
+        scores: (num_candidates,), higher = more likely still a member of the training data.
+    """
+
+    scores: np.ndarray
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+Finding = LabelCounts | Reconstructions | ForgottenClasses | Membership

@@ -1,0 +1,24 @@
+"""The branches that forget nothing of what was asked: without them, no figure of an attack means anything."""
+
+from fedunlearn.federation import Federation, Weights
+from fedunlearn.requests import UnlearningRequest
+from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.finetune import FineTune
+
+
+@UNLEARNERS.register("control")
+class Control(Unlearner):
+    """The same extra rounds on all data, as if nobody had asked for anything."""
+
+    honours = "nothing"
+
+    def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
+        """Return the model after `rounds` ordinary rounds on all data."""
+        return history.training.run(federation, weights, self.rounds, view="all")
+
+
+@UNLEARNERS.register("placebo")
+class Placebo(FineTune):
+    """Fine-tuning after a request of the same size whose samples are spread over all classes."""
+
+    honours = "placebo"

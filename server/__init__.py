@@ -1,0 +1,1 @@
+"""The server side of the federation: Flower's apps and engines around `fedunlearn.experiment`."""

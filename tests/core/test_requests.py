@@ -1,0 +1,120 @@
+"""What a request means for each client's data, when it is refused, and what the ledger remembers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fedunlearn.requests import Ledger, Population, Refused, placebo, resolve
+
+LABELS = np.tile(np.arange(5), 12)
+HELD = [np.arange(0, 20), np.arange(20, 40), np.flatnonzero(LABELS[:60] == 3)[-4:]]  # client 2 holds class 3 only
+
+
+def population(held=HELD, seed=0):
+    return Population(held, LABELS, 5, seed)
+
+
+def asked(scope, holders="all", fraction=1.0, **target):
+    known = {"random": None, "classes": None, "samples": None, "clients": None} | target
+    return SimpleNamespace(
+        id="r", round=3, holders=holders, scope=scope, fraction=fraction, target=SimpleNamespace(**known)
+    )
+
+
+def test_class_scope_skips_clients_without_it():
+    request = resolve(asked("class", classes=(1,)), 0, population())
+    assert sorted(request.samples) == [0, 1]
+    assert all((LABELS[ids] == 1).all() for ids in request.samples.values())
+    assert request.size == 8
+    assert request.classes == (1,)
+
+
+def test_client_scope_takes_all_of_it():
+    request = resolve(asked("client", clients=(1,)), 0, population())
+    assert request.samples[1].tolist() == list(range(20, 40))
+    assert list(request.samples) == [1]
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (asked("class", holders=(2,), classes=(1,)), "client 2 asks to forget data that it does not hold"),
+        (asked("class", holders=(7,), classes=(1,)), "unknown client 7"),
+        (asked("client", clients=(9,)), "unknown client 9"),
+        (asked("class", classes=(5,)), "unknown class 5"),
+        (asked("class", classes=(0, 1, 2, 3, 4)), "nothing left to train on"),
+        (asked("sample", samples=(59,)), None),
+        (asked("sample", holders=(0,), samples=(25,)), "does not hold"),
+        (asked("class", random=6), "only 5 exist"),
+        (asked("class", fraction=0.01, classes=(1,)), "the forget set is empty"),
+    ],
+)
+def test_refusals(request_, reason):
+    if reason is None:  # sample 59 is nobody's or somebody's: the data decide
+        holder = any(59 in ids for ids in HELD)
+        if holder:
+            assert resolve(request_, 0, population()).size == 1
+        else:
+            with pytest.raises(Refused, match="nobody holds"):
+                resolve(request_, 0, population())
+        return
+    with pytest.raises(Refused, match=reason):
+        resolve(request_, 0, population())
+
+
+def test_forgetting_a_clients_last_data_is_allowed_and_a_repeat_is_refused():
+    request = resolve(asked("client", clients=(2,)), 0, population())
+    assert request.size == 4
+    rest = [*HELD[:2], HELD[2][:0]]
+    with pytest.raises(Refused, match="forget set is empty"):
+        resolve(asked("client", clients=(2,)), 1, population(rest))
+    with pytest.raises(Refused, match="does not hold"):
+        resolve(asked("client", holders=(2,), clients=(2,)), 1, population(rest))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.25, 1))
+def test_random_targets_are_reproducible_and_fractions_exact(seed, fraction):
+    first, again = (resolve(asked("class", random=1, fraction=fraction), 4, population(seed=seed)) for _ in range(2))
+    assert first.target == again.target
+    for client, ids in first.samples.items():
+        held = HELD[client][LABELS[HELD[client]] == first.target[0]]
+        assert len(ids) == round(fraction * len(held))
+        assert set(ids) <= set(held)
+        np.testing.assert_array_equal(ids, again.samples[client])
+
+
+def test_random_targets_cover_all_classes():
+    drawn = {resolve(asked("class", random=1), 0, population(seed=seed)).target[0] for seed in range(60)}
+    assert drawn == {0, 1, 2, 3, 4}
+
+
+def test_placebo_has_the_same_size_per_client_and_mixed_classes():
+    request = resolve(asked("class", classes=(1,)), 0, population())
+    other = placebo(request, population())
+    assert {c: len(x) for c, x in other.samples.items()} == {c: len(x) for c, x in request.samples.items()}
+    assert len(other.classes) > 1
+
+
+def test_ledger_survives_reopening_and_tells_the_state(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    request = resolve(asked("class", classes=(1,)), 0, population())
+    ledger = Ledger(path)
+    ledger.accept(request)
+    ledger.refuse("q", 4, "unknown client 9")
+    assert [row["state"] for row in ledger.rows()] == ["accepted", "refused"]
+    ledger.serve("r", "finetune", "running", before="aa")
+    ledger.close()
+    ledger = Ledger(path)
+    assert [row["state"] for row in ledger.rows()] == ["running", "refused"]
+    ledger.accept(request)  # a resumed run accepts again: nothing changes
+    ledger.serve("r", "finetune", "done", before="aa", after="bb")
+    row, refused = ledger.rows()
+    assert (row["state"], row["target"], row["samples"]) == ("done", [1], 8)
+    assert row["served"]["finetune"]["after"] == "bb"
+    assert refused["reason"] == "unknown client 9"
+    ledger.serve("r", "retrain", "failed", reason="quorum")
+    assert ledger.rows()[0]["state"] == "failed"
+    ledger.close()
