@@ -161,9 +161,10 @@ class Federation:
         self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
         self.past: dict[int, np.ndarray] = {}
         self.current: dict[int, np.ndarray] = {}
-        self.failures: list[tuple[int, Failure]] = []  # (call, failure)
-        self.client_seconds = 0.0  # what clients computed, replayed rounds included
-        self.round_seconds = 0.0  # what executed rounds took here
+        self.bytes = 0  # sent to and by the clients
+        self.client_seconds = 0.0  # what the clients computed
+        self.executed_client_seconds = 0.0  # of that, in rounds that were not read from the journal
+        self.round_seconds = 0.0  # wall time of the rounds that were not read from the journal
         self.round_listeners: list[RoundListener] = []
         self.model_listeners: list[ModelListener] = []
 
@@ -182,7 +183,7 @@ class Federation:
         other = copy.copy(self)
         other.branch, other._restarts = branch, 0
         other.past, other.current = dict(self.past), dict(self.current)
-        other.failures, other.client_seconds, other.round_seconds = [], 0.0, 0.0
+        other.bytes, other.client_seconds, other.executed_client_seconds, other.round_seconds = 0, 0.0, 0.0, 0.0
         other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
         return other
 
@@ -229,13 +230,11 @@ class Federation:
             started = time.perf_counter()
             outcomes = self._execute(order)
             self.round_seconds += time.perf_counter() - started
+            self.executed_client_seconds += _client_seconds(outcomes)
             if self._journal:
                 self._journal.save(self.journal_key, order, outcomes)
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                self.failures.append((order.call, outcome))
-            else:
-                self.client_seconds += outcome.metrics.get("seconds", 0.0)
+        self.client_seconds += _client_seconds(outcomes)
+        self.bytes += _bytes(order, outcomes)
         for listener in self.round_listeners:
             listener(self.branch, order, outcomes)
         return outcomes
@@ -278,6 +277,17 @@ def select_samples(held: np.ndarray, view: DataView, past: np.ndarray | None, cu
         return available
     asked = empty if current is None else np.intersect1d(available, current, assume_unique=True)
     return asked if view == "forget" else np.setdiff1d(available, asked, assume_unique=True)
+
+
+def _client_seconds(outcomes: Sequence[Outcome]) -> float:
+    return sum(outcome.metrics.get("seconds", 0.0) for outcome in outcomes if isinstance(outcome, Update))
+
+
+def _bytes(order: Order, outcomes: Sequence[Outcome]) -> int:
+    """Return the size of all broadcasts and replies of a round, as if every client had its own message."""
+    broadcast = sum(array.nbytes for array in order.weights.values())
+    replies = sum(a.nbytes for o in outcomes if isinstance(o, Update) for a in o.payload.values())
+    return broadcast * len(order.jobs) + replies
 
 
 def validated(update: Update, order: Order) -> Outcome:

@@ -16,6 +16,7 @@ from fedunlearn.aggregation import as_weights, gradient_step, weighted_mean
 from fedunlearn.errors import ScenarioError
 from fedunlearn.federation import Update, Weights
 from fedunlearn.registry import nearest
+from fedunlearn.settings import kebab
 
 State = dict[str, np.ndarray]  # a server optimiser's memory, flat so that a checkpoint can hold it
 
@@ -52,9 +53,9 @@ class Aggregator:
         self._class = getattr(flower_strategies, strategy)
         self._options = {name.replace("-", "_"): value for name, value in options.items()}
         known = _option_names(self._class)
-        for name in self._options:
+        for name, value in options.items():
             if name not in known:
-                key = f"federation.strategy-options.{name.replace('_', '-')}"
+                key = f"federation.strategy-options.{name} = {value}"
                 raise ScenarioError(f"{key}: {strategy} has no such option{nearest(name, known)}")
         self._own_mean = strategy in {"FedAvg", "FedProx"}
         self._learning_rate = learning_rate
@@ -79,17 +80,19 @@ class Aggregator:
         strategy = self._class(**self._options)
         restore_state(strategy, state)
         if hasattr(strategy, "current_arrays"):  # FedAvgM keeps a record, the adaptive ones a dict of ndarrays
-            strategy.current_arrays = dict(weights) if isinstance(strategy, FedOpt) else _record(weights)
+            record = _record(weights)
+            as_arrays = {name: array.numpy() for name, array in record.items()}
+            strategy.current_arrays = as_arrays if isinstance(strategy, FedOpt) else record
         number = int(state["round"]) + 1
         replies = [
             _reply(as_weights(update, weights, self._learning_rate, self._parameters), update.num_examples)
             for update in updates
         ]
-        arrays, _ = strategy.aggregate_train(number, replies)
-        if arrays is None:
+        aggregated, _ = strategy.aggregate_train(number, replies)
+        if aggregated is None:
             raise ValueError(f"{self._class.__name__} returned no model for {len(updates)} updates")
         new = {
-            name: arrays[name].numpy().astype(old.dtype) if old.dtype.kind == "f" else updates[0].payload[name]
+            name: aggregated[name].numpy().astype(old.dtype) if old.dtype.kind == "f" else updates[0].payload[name]
             for name, old in weights.items()
         }
         return new, {"round": np.array(number)} | saved_state(strategy)
@@ -119,11 +122,14 @@ def _option_names(strategy: type) -> set[str]:
     """Return the constructor's own hyper-parameters, without those that choose nodes or name records."""
     plumbing = ("fraction_", "min_", "weighted_by", "arrayrecord", "configrecord", "train_metrics", "evaluate_metrics")
     names = set(inspect.signature(strategy).parameters)
-    return {name for name in names if not name.startswith(plumbing) and name != "selection_rule"}
+    own = {name for name in names if not name.startswith(plumbing) and name != "selection_rule"}
+    return {kebab(name) for name in own}
 
 
 def _record(weights: Weights) -> ArrayRecord:
-    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in weights.items()})
+    """Return the floating-point tensors; counters are no matter for an optimiser."""
+    floats = {name: array for name, array in weights.items() if array.dtype.kind == "f"}
+    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in floats.items()})
 
 
 def _reply(weights: Weights, num_examples: int) -> Message:

@@ -11,6 +11,7 @@ from flwr.serverapp import Grid
 
 from fedunlearn.errors import EngineFailure
 from fedunlearn.federation import Failure, Order, Outcome, Update, Weights
+from fedunlearn.stage import Stage
 from fedunlearn.wire import decode_outcomes, encode_order
 from server.aggregation import Aggregator
 
@@ -107,6 +108,17 @@ class GridEngine:
                 raise EngineFailure(f"{len(nodes)} of {self._num_nodes} SuperNodes connected within 120 s")
             time.sleep(0.02)
         return nodes
+
+
+def grid_engine(stage: Stage, grid: Grid, num_nodes: int) -> GridEngine:
+    """Return the engine that carries a stage's rounds over `grid`."""
+    federation = stage.scenario.federation
+    aggregator = Aggregator(
+        federation.strategy, federation.strategy_options, federation.learning_rate, stage.parameters
+    )
+    sizes = [len(ids) for ids in stage.held]
+    limits = federation.client_timeout, federation.round_timeout
+    return GridEngine(grid, stage.site.to_json(), sizes, aggregator, num_nodes, *limits)
 
 
 def balance(clients: Sequence[int], sizes: Sequence[int], num_groups: int) -> list[list[int]]:

@@ -1,0 +1,131 @@
+"""One branch of a run: serve every request in turn, train on in between, keep the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fedunlearn.errors import FedUnlearnError
+from fedunlearn.federation import Federation, Weights, weights_sha256
+from fedunlearn.requests import Ledger, Population, Refused, UnlearningRequest, placebo, resolve
+from fedunlearn.scenario import RequestSettings, Scenario
+from fedunlearn.stage import Stage
+from fedunlearn.unlearning import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.retrain import RetrainOtherInit
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a branch is called and how it forgets.
+
+    Attributes:
+        id: unique in the run.
+        name: the unlearner's name in the registry.
+        replica: which initialisation a retraining from elsewhere starts from.
+    """
+
+    id: str
+    name: str
+    replica: int = 0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A finished branch: the models after the last request was served and at the end."""
+
+    after: Weights
+    final: Weights
+    extra_rounds: int
+
+
+def plan(stage: Stage) -> list[Branch]:
+    """Return the branches of the scenario: its methods, then the references."""
+    branches = []
+    for name in (*stage.scenario.unlearning.methods, *stage.scenario.unlearning.references):
+        copies = stage.scenario.unlearning.retrain_replicas if name == "retrain-other-init" else 1
+        branches += [Branch(name if n == 1 else f"{name}-{n}", name, n) for n in range(1, copies + 1)]
+    return branches
+
+
+def arrive(stage: Stage, ledger: Ledger) -> list[tuple[UnlearningRequest, UnlearningRequest]]:
+    """Accept or refuse every request of the scenario, in order of arrival.
+
+    Returns:
+        (request, placebo of the same size) for each accepted one.
+    """
+    held: list[np.ndarray] = list(stage.held)
+    labels, classes = stage.dataset.all_labels, stage.dataset.num_classes
+    accepted = []
+    numbered: list[tuple[int, RequestSettings]] = sorted(
+        enumerate(stage.scenario.requests), key=lambda entry: (entry[1].round, entry[0])
+    )
+    for number, asked in numbered:
+        population = Population(held, labels, classes, stage.seed)
+        try:
+            request = resolve(asked, number, population)
+        except Refused as refusal:
+            ledger.refuse(asked.id, asked.round, str(refusal))
+            continue
+        ledger.accept(request)
+        accepted.append((request, placebo(request, population)))
+        for client, ids in request.samples.items():
+            held[client] = np.setdiff1d(held[client], ids, assume_unique=True)
+    return accepted
+
+
+def serve(
+    stage: Stage,
+    branch: Branch,
+    weights: Weights,
+    federation: Federation,
+    history: History,
+    requests: Sequence[tuple[UnlearningRequest, UnlearningRequest]],
+    ledger: Ledger,
+) -> Served:
+    """Run a branch from the trunk's model to the scenario's last round.
+
+    Each request is open on the federation while the unlearner works; what it forgot stays excluded afterwards.
+    The rounds between and after the requests are ordinary ones.
+    """
+    unlearner = make_unlearner(stage.scenario, branch)
+    trained, extra = stage.scenario.trunk_rounds, 0
+    after = weights
+    for request, fake in requests:
+        weights, history = train_on(weights, request.round - trained, federation, history)
+        trained = max(trained, request.round)
+        served = {"request": request, "placebo": fake, "nothing": request}[unlearner.honours]
+        before = weights_sha256(weights)
+        ledger.serve(request.id, branch.id, "running", before=before)
+        federation.open_request({} if unlearner.honours == "nothing" else served.samples)
+        calls = federation.calls
+        try:
+            weights = unlearner.forget(weights, served, federation, history)
+        except FedUnlearnError as error:
+            ledger.serve(request.id, branch.id, "failed", reason=str(error), before=before)
+            raise
+        federation.close_request()
+        extra += federation.calls - (calls if federation.calls >= calls else 0)
+        ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
+        after = weights
+    weights, _ = train_on(weights, stage.scenario.federation.rounds - trained, federation, history)
+    return Served(after, weights, extra)
+
+
+def make_unlearner(scenario: Scenario, branch: Branch) -> Unlearner:
+    """Return the branch's unlearner with the scenario's settings for it."""
+    method, settings = UNLEARNERS[branch.name], scenario.unlearning
+    options = method.Settings.model_validate(settings.options.get(branch.name, {}), by_alias=True, by_name=False)
+    unlearner = method(options, settings.rounds)
+    if isinstance(unlearner, RetrainOtherInit):
+        unlearner.replica = branch.replica
+    return unlearner
+
+
+def train_on(weights: Weights, rounds: int, federation: Federation, history: History) -> tuple[Weights, History]:
+    """Return the model after ordinary rounds, and the history with them."""
+    first = federation.calls + 1
+    weights = history.training.run(federation, weights, max(rounds, 0))
+    done = tuple((federation.journal_key, call) for call in range(first, federation.calls + 1))
+    return weights, replace(history, rounds=history.rounds + done)

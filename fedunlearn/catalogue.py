@@ -1,0 +1,135 @@
+"""What there is to choose from, and whether a scenario chooses well: the checks that need the registries."""
+
+import importlib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fedunlearn.errors import ScenarioError
+from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, allows
+from fedunlearn.registry import nearest
+from fedunlearn.scenario import Cell, Scenario, load_cells, validate
+from fedunlearn.scenario.messages import problem
+from fedunlearn.scenario.sections import AttackSettings, DataSettings, ObserverSettings
+
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
+# Kind on the command line: the module and the name of its registry. Imported when asked for: they bring in torch.
+REGISTRIES = {
+    "datasets": ("fedunlearn.data", "DATASETS"),
+    "models": ("fedunlearn.models", "MODELS"),
+    "unlearners": ("fedunlearn.unlearning", "UNLEARNERS"),
+    "attacks": ("fedunlearn.attacks", "ATTACKS"),
+    "metrics": ("fedunlearn.judging", "METRICS"),
+}
+KINDS = (*REGISTRIES, "scenarios")
+
+
+def registry(kind: str) -> Any:
+    """Return the registry of a kind, with everything of the project registered in it."""
+    module, name = REGISTRIES[kind]
+    return getattr(importlib.import_module(module), name)
+
+
+def listing(kind: str) -> dict[str, str]:
+    """Return what there is of a kind, by name, with one line about each.
+
+    Args:
+        kind: one of `KINDS`.
+
+    Raises:
+        ScenarioError: for another kind, naming the nearest.
+    """
+    if kind in REGISTRIES:
+        described: dict[str, str] = registry(kind).describe()
+        return described
+    if kind == "scenarios":
+        titles = {file: tomllib.loads(file.read_text(encoding="utf-8")).get("title", "") for file in _scenario_files()}
+        return {file.stem: title for file, title in titles.items()}
+    raise ScenarioError(f'unknown kind "{kind}"{nearest(kind, KINDS)}')
+
+
+def _scenario_files() -> list[Path]:
+    return sorted(SCENARIOS.glob("*.toml"))
+
+
+def checked_cells(path: Path, overrides: Sequence[str] = ()) -> list[Cell]:
+    """Return the cells of a scenario file, all of them checked.
+
+    Args:
+        path: a TOML file.
+        overrides: `key.path=value` texts, in order.
+
+    Raises:
+        ScenarioError: one line that names file, cell, key, value and the nearest right one.
+    """
+    cells = load_cells(path, overrides)
+    for cell in cells:
+        try:
+            check(cell.scenario)
+        except ScenarioError as error:
+            where = f"{path}, cell {cell.name}" if cell.values else str(path)
+            raise ScenarioError(f"{where}: {error}") from None
+    return cells
+
+
+def check(scenario: Scenario) -> None:
+    """Check what a scenario names against what there is, and what its attacks need against what observers see.
+
+    Raises:
+        ScenarioError: one line that names key, value and the nearest right one.
+    """
+    _check_data(scenario.data)
+    _look_up("models", "model.name", scenario.model.name)
+    _check_unlearning(scenario)
+    for number, observer in enumerate(scenario.observers):
+        for place, flag in enumerate(observer.flags):
+            if flag not in FLAGS:
+                key = f"observers.{number}.flags.{place}"
+                raise ScenarioError(problem(key, flag, f"unknown flag{nearest(flag, FLAGS)}"))
+    observers = {observer.name: observer for observer in scenario.observers}
+    for number, attack in enumerate(scenario.attacks):
+        _check_attack(number, attack, observers[attack.observer])
+
+
+def _look_up(kind: str, key: str, name: str) -> Any:
+    """Return the registered class of that name."""
+    entries = registry(kind)
+    if name not in entries:
+        raise ScenarioError(problem(key, name, f"unknown {entries.kind}{nearest(name, entries)}"))
+    return entries[name]
+
+
+def _check_data(data: DataSettings) -> None:
+    if data.path is not None:
+        if not Path(data.path).expanduser().exists():
+            raise ScenarioError(problem("data.path", data.path, "no such folder or file"))
+    elif "/" not in data.name:  # a Hugging Face name has an owner; whether it exists is known when it is fetched
+        _look_up("datasets", "data.name", data.name)
+
+
+def _check_unlearning(scenario: Scenario) -> None:
+    for name, options in scenario.unlearning.options.items():
+        method = _look_up("unlearners", f"unlearning.options.{name}", name)
+        validate(method.Settings, options, ("unlearning", "options", name))
+    for place, name in enumerate(scenario.unlearning.methods):
+        key = f"unlearning.methods.{place}"
+        scopes = _look_up("unlearners", key, name).scopes
+        for number, request in enumerate(scenario.requests):
+            if request.scope not in scopes:
+                served = " or ".join(sorted(scopes))
+                why = f'cannot serve requests.{number}.scope = "{request.scope}", only {served}'
+                raise ScenarioError(problem(key, name, why))
+
+
+def _check_attack(number: int, settings: AttackSettings, observer: ObserverSettings) -> None:
+    key = f"attacks.{number}.name"
+    attack = _look_up("attacks", key, settings.name)
+    if not allows(observer.access, attack.needs):
+        enough = " or ".join(level for level in ACCESS_LEVELS if allows(level, attack.needs))
+        why = f'needs access {enough}; observer "{observer.name}" has access {observer.access}'
+        raise ScenarioError(problem(key, settings.name, why))
+    if missing := sorted(attack.needs_flags - set(observer.flags)):
+        why = f'needs the flag "{missing[0]}", which its observer "{observer.name}" does not have'
+        raise ScenarioError(problem(key, settings.name, why))
+    validate(attack.Settings, settings.settings, ("attacks", number, "settings"))

@@ -1,0 +1,24 @@
+"""The data of a run: sources, the array cache, splits and partitions. Importing this needs numpy alone."""
+
+from fedunlearn.data.cache import cache_root, prepare
+from fedunlearn.data.dataset import Dataset, open_dataset
+from fedunlearn.data.partition_store import Partition, open_partition, save_partition
+from fedunlearn.data.partitions import PARTITIONS, partition
+from fedunlearn.data.sources import DATASETS, FORMATS
+from fedunlearn.data.splits import Splits, split
+
+__all__ = [
+    "DATASETS",
+    "FORMATS",
+    "PARTITIONS",
+    "Dataset",
+    "Partition",
+    "Splits",
+    "cache_root",
+    "open_dataset",
+    "open_partition",
+    "partition",
+    "prepare",
+    "save_partition",
+    "split",
+]

@@ -1,0 +1,114 @@
+"""What an answer without any information scores: chance levels in closed form and trivial answers."""
+
+from math import comb
+
+import numpy as np
+from scipy.stats import binom, hypergeom, multinomial
+
+from fedunlearn.judging.images import psnr
+from fedunlearn.judging.metric import METRICS, NAN
+
+
+def uniform_guess(total: int, num_classes: int) -> np.ndarray:
+    """Return `total` labels spread evenly over the classes, (num_classes,); the remainder goes to the first classes.
+
+    With many samples per batch this constant recovers most labels: about 1 - sqrt((C-1)/(2 pi K)) of K uniformly
+    mixed ones. Every label score has to be read against it.
+    """
+    counts = np.full(num_classes, total // num_classes, dtype=np.int64)
+    counts[: total % num_classes] += 1
+    return counts
+
+
+def label_chance(true: np.ndarray) -> dict[str, float]:
+    """Return what `irec`, `le-acc`, `ln-acc`, `exact` are on average for labels drawn uniformly at random.
+
+    Args:
+        true: (num_classes,) counts. A guess is multinomial: each count is binomial(K, 1/C), all together multinomial.
+    """
+    total, num_classes = int(true.sum()), len(true)
+    count = binom(total, 1 / num_classes)
+    recovered = sum(float(count.sf(np.arange(k)).sum()) for k in true)  # E min(X, k) = sum of P(X > j) over j < k
+    absent = float(count.pmf(0))
+    return {
+        "irec": recovered / total,
+        "le-acc": float(np.mean(np.where(true > 0, 1 - absent, absent))),
+        "ln-acc": float(np.mean(count.pmf(true))),
+        "exact": float(multinomial(total, np.full(num_classes, 1 / num_classes)).pmf(true)),
+    }
+
+
+def class_chance(num_classes: int, forgotten: int) -> dict[str, float]:
+    """Return the scores of naming exactly as many classes as were forgotten, drawn at random.
+
+    Example:
+        >>> round(class_chance(10, 2)["jaccard"], 3)
+        0.141
+    """
+    K, k = num_classes, forgotten
+    if k == 0:
+        return {}
+    hits = np.arange(k + 1)
+    overlap = float(np.sum(hypergeom(K, k, k).pmf(hits) * hits / (2 * k - hits)))
+    return {
+        "top-1": k / K,
+        "exact-set": 1 / comb(K, k),
+        "jaccard": overlap,
+        "mcc": 0.0,
+        "balanced-accuracy": 0.5,
+        "per-class-accuracy": 1 - 2 * k * (K - k) / K**2,
+        "mrr": reciprocal_rank_chance(K),
+        "class-auc": 0.5,
+    }
+
+
+def reciprocal_rank_chance(num_classes: int) -> float:
+    """Return the mean reciprocal rank of a class whose rank is drawn at random: H_K / K.
+
+    Example:
+        >>> round(reciprocal_rank_chance(10), 4), round(reciprocal_rank_chance(100), 4)
+        (0.2929, 0.0519)
+    """
+    return float(np.mean(1 / np.arange(1, num_classes + 1)))
+
+
+def nobody_forgotten(num_classes: int, forgotten: int) -> dict[str, float]:
+    """Return the scores of the majority answer 'every class is retained'.
+
+    Example:
+        >>> nobody_forgotten(10, 3)["per-class-accuracy"]
+        0.7
+    """
+    return {
+        "exact-set": float(forgotten == 0),
+        "jaccard": float(forgotten == 0),
+        "mcc": 0.0,
+        "balanced-accuracy": 0.5,
+        "per-class-accuracy": (num_classes - forgotten) / num_classes,
+        "alarm": 0.0,
+    }
+
+
+@METRICS.register("psnr-grey")
+def psnr_grey(truth: np.ndarray) -> np.ndarray:
+    """PSNR in dB of a constant grey image against each true image; what no attack at all gives."""
+    return np.array([psnr(image, np.full_like(image, 0.5)) for image in truth])
+
+
+@METRICS.register("psnr-batch-mean")
+def psnr_batch_mean(truth: np.ndarray) -> np.ndarray:
+    """PSNR in dB of the true batch mean against each true image: a blur that many published figures do not beat.
+
+    Undefined (NaN) for a single image, whose mean it is itself.
+    """
+    if len(truth) == 1:
+        return np.array([NAN])
+    return np.array([psnr(image, truth.mean(axis=0)) for image in truth])
+
+
+@METRICS.register("psnr-public-mean")
+def psnr_public_mean(truth: np.ndarray, public_mean: np.ndarray | None) -> np.ndarray:
+    """PSNR in dB of the mean public image (C, H, W) against each true image; NaN where there is no public data."""
+    if public_mean is None:
+        return np.full(len(truth), NAN)
+    return np.array([psnr(image, public_mean) for image in truth])

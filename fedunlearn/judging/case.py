@@ -1,0 +1,54 @@
+"""What the judge is given beside a finding, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fedunlearn.judging.answers import Answers
+from fedunlearn.judging.metric import Metric
+
+
+@dataclass(frozen=True)
+class Case:
+    """One attack on one branch, with the truth.
+
+    Attributes:
+        branch: the id of the branch that was observed.
+        control: whether nothing of what the attack looks for happened there (branches control and placebo).
+        request_ids: the requests served on that branch; on a control, those that the other branches served.
+        answers: the truth.
+        num_classes: classes of the data set.
+        images: returns the true images (n, C, H, W) in [0, 1] of sample ids (n,).
+        public_mean: the mean public image (C, H, W), or None.
+        rng: for bootstrap intervals (stream `judge`).
+    """
+
+    branch: str
+    control: bool
+    request_ids: tuple[str, ...]
+    answers: Answers
+    num_classes: int
+    images: Callable[[np.ndarray], np.ndarray]
+    public_mean: np.ndarray | None
+    rng: np.random.Generator
+
+    def forgotten_classes(self) -> frozenset[int]:
+        """Return the classes that the requests of this case ask to forget."""
+        return frozenset().union(*(self.answers.request(request_id).classes for request_id in self.request_ids))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judge's answer.
+
+    Attributes:
+        metrics: by name.
+        details: JSON values that a report shows beside the metrics.
+        arrays: what is too large for JSON: pictures, scores.
+    """
+
+    metrics: dict[str, Metric]
+    details: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)

@@ -1,0 +1,92 @@
+"""One judged number with everything needed to read it, and the registry of metric functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from fedunlearn.registry import Registry
+
+NAN = math.nan
+Interval = tuple[float, float]
+UNKNOWN: Interval = (NAN, NAN)
+
+METRICS: Registry[Callable[..., Any]] = Registry("metric")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A value and what it has to be compared with. NaN means unknown or failed, never 0.
+
+    Attributes:
+        value: the measured value.
+        n: how many trials (updates, images, candidates, requests) it is the mean of.
+        ci: 95 % interval (low, high): Wilson for shares, bootstrap for means.
+        chance: what an answer drawn at random scores on average.
+        baseline: what the best trivial answer scores.
+        control: the same metric where nothing was asked to be forgotten.
+        oracle: the same metric on the model retrained without the forgotten data.
+    """
+
+    value: float
+    n: int
+    ci: Interval = UNKNOWN
+    chance: float = NAN
+    baseline: float = NAN
+    control: float = NAN
+    oracle: float = NAN
+
+    def with_values(self, **changes: Any) -> Metric:
+        """Return a copy with some attributes replaced."""
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; NaN becomes None.
+
+        Example:
+            >>> Metric(1.0, 4).to_json()["chance"] is None
+            True
+        """
+        return {
+            "value": finite_or_none(self.value),
+            "n": int(self.n),
+            "ci": [finite_or_none(end) for end in self.ci],
+            "chance": finite_or_none(self.chance),
+            "baseline": finite_or_none(self.baseline),
+            "control": finite_or_none(self.control),
+            "oracle": finite_or_none(self.oracle),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Metric:
+        """Return the metric that `to_json` wrote; None becomes NaN."""
+        low, high = plain["ci"]
+        rest = {name: number(plain[name]) for name in ("value", "chance", "baseline", "control", "oracle")}
+        return cls(n=plain["n"], ci=(number(low), number(high)), **rest)
+
+
+def finite_or_none(value: float) -> float | None:
+    """Return a plain float, or None for NaN and infinity (JSON has neither)."""
+    return float(value) if math.isfinite(value) else None
+
+
+def number(value: float | None) -> float:
+    """Return the float, NaN for None."""
+    return NAN if value is None else float(value)
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON values: arrays become lists, NaN becomes None, other objects their text."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | np.ndarray):
+        return [as_json(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

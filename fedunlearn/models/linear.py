@@ -1,0 +1,37 @@
+"""Models of nothing but linear layers."""
+
+from torch import nn
+
+from fedunlearn.models.base import MODELS, Classifier, Shape
+
+
+@MODELS.register("logistic")
+class Logistic(Classifier):
+    """Logistic regression: one linear layer on the pixels.
+
+    Its head sees the normalised pixels themselves, which may be negative; it has neither activation nor width.
+    """
+
+    linear_only = True
+    default_width = None
+
+    def make_body(self, shape: Shape, activation: type[nn.Module], width: int, norm: str) -> nn.Module:
+        """Return the pixels in a row."""
+        return nn.Flatten()
+
+
+@MODELS.register("mlp")
+class MLP(Classifier):
+    """One hidden layer of `width` units (128)."""
+
+    linear_only = True
+    default_width = 128
+
+    def make_body(self, shape: Shape, activation: type[nn.Module], width: int, norm: str) -> nn.Module:
+        """Return pixels -> hidden units."""
+        channels, height, breadth = shape
+        hidden = nn.Sequential()
+        hidden.add_module("flat", nn.Flatten())
+        hidden.add_module("fc1", nn.Linear(channels * height * breadth, width))
+        hidden.add_module("act1", activation())
+        return hidden

@@ -1,0 +1,1 @@
+"""What an adversary sees of a run: access levels, the tape, and the filtered views that attacks get."""

@@ -1,0 +1,95 @@
+"""Pictures (PNG) and arrays (npz) of a cell, in `artefacts/`; referred to relative to the cell's folder."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fedunlearn.judging.case import Verdict
+
+FOLDER = "artefacts"
+SIDE = 112  # pixels: smaller images are enlarged until a person can see them
+GAP = 4
+
+
+def save_images(folder: Path, name: str, rows: Sequence[np.ndarray]) -> str:
+    """Write image batches (n, C, H, W) in [0, 1] below each other as one PNG; return its path relative to `folder`."""
+    return _store(folder, f"{name}.png", png(grid(rows)))
+
+
+def save_array(folder: Path, name: str, **arrays: np.ndarray) -> str:
+    """Write named arrays as one npz; return its path relative to `folder`."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return _store(folder, f"{name}.npz", buffer.getvalue())
+
+
+def load_arrays(folder: Path, path: str) -> dict[str, np.ndarray]:
+    """Return the arrays that `save_array` wrote."""
+    with np.load(folder / path) as arrays:
+        return dict(arrays)
+
+
+def save_verdict(folder: Path, name: str, verdict: Verdict) -> tuple[dict[str, Any], list[str]]:
+    """Write what a report needs of a verdict.
+
+    Args:
+        folder: of the cell.
+        name: unique in the cell, for example `bias-drop-server-finetune`.
+        verdict: the judge's.
+
+    Returns:
+        The `details` of the attack's row (with `array` pointing to the npz, when there is one), and its `pictures`.
+    """
+    if not verdict.arrays:
+        return dict(verdict.details), []
+    details = verdict.details | {"array": save_array(folder, name, **verdict.arrays)}
+    pictures = []
+    for index, update in enumerate(verdict.details.get("updates", [])):
+        rows = [verdict.arrays[f"{kind}-{index}"] for kind in ("originals", "rebuilt")]
+        pictures.append(save_images(folder, f"{name}-r{update['round']}-c{update['client']}", rows))
+    return details, pictures
+
+
+def pixels(image: np.ndarray) -> np.ndarray:
+    """Return an image (C, H, W) in [0, 1] as enlarged uint8 (height, width, 3); NaN becomes grey.
+
+    One channel is grey, three are red, green, blue; of any other number the mean is shown.
+    """
+    shown = image if image.shape[0] in (1, 3) else image.mean(axis=0, keepdims=True)
+    levels = np.clip(np.nan_to_num(shown.astype(np.float64), nan=0.5), 0, 1)
+    colours = np.broadcast_to(np.round(255 * levels), (3, *shown.shape[1:])).astype(np.uint8)
+    factor = max(1, math.ceil(SIDE / min(shown.shape[1:])))
+    return colours.transpose(1, 2, 0).repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Return image batches below each other on white as one uint8 array (height, width, 3)."""
+    tiles = [[pixels(image) for image in row] for row in rows]
+    height, width = tiles[0][0].shape[:2]
+    columns = max(len(row) for row in tiles)
+    canvas = np.full((len(tiles) * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
+    for y, row in enumerate(tiles):
+        for x, tile in enumerate(row):
+            top, left = GAP + y * (height + GAP), GAP + x * (width + GAP)
+            canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def png(colours: np.ndarray) -> bytes:
+    """Return a uint8 array (height, width, 3) as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(colours).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _store(folder: Path, name: str, content: bytes) -> str:
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    (folder / FOLDER / name).write_bytes(content)
+    return f"{FOLDER}/{name}"

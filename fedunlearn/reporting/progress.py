@@ -1,0 +1,79 @@
+"""How far a run is, on the terminal: a live line, or plain lines where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+PLAIN_EVERY = 5.0  # seconds between plain lines
+
+
+class Progress:
+    """Shows cell, branch, round, accuracy, failures and elapsed time.
+
+    Args:
+        console: where to write; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._live: Live | None = None
+        self._cell, self._what, self._total, self._done = "", "starting the engine", 0, 0
+        self._row: dict[str, Any] = {}
+        self._failures = 0
+        self._started = self._said = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live = Live(self._line(), console=self._console, refresh_per_second=8, transient=True)
+            self._live.__enter__()
+        else:
+            self._console.print(self._line())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.__exit__(kind, error, trace)
+
+    def cell(self, name: str, number: int, count: int) -> None:
+        """Say that a cell begins, the `number`-th of `count`."""
+        self._cell = f"{name} ({number}/{count})" if count > 1 else name
+        self._failures = 0
+
+    def begin(self, what: str, rounds: int) -> None:
+        """Say what comes next, and how many rounds it takes (0: not known)."""
+        self._what, self._total, self._done, self._row = what, rounds, 0, {}
+        self._show(important=True)
+
+    def row(self, row: dict[str, Any]) -> None:
+        """Say that a round has finished."""
+        self._done += 1
+        self._failures += len(row["failures"])
+        self._row = row | {"accuracy": row["accuracy"] if row["accuracy"] is not None else self._row.get("accuracy")}
+        self._show(important=False)
+
+    def _show(self, *, important: bool) -> None:
+        if self._live:
+            self._live.update(self._line())
+        elif important or time.monotonic() - self._said > PLAIN_EVERY:
+            self._said = time.monotonic()
+            self._console.print(self._line())
+
+    def _line(self) -> Text:
+        parts = [f"{time.monotonic() - self._started:4.0f} s", self._cell, self._what]
+        if self._done:
+            parts.append(f"round {self._done}" + (f"/{self._total}" if self._total else ""))
+        if self._row.get("accuracy") is not None:
+            parts.append(f"accuracy {self._row['accuracy']:.1%}")
+        if self._row.get("forget_accuracy") is not None:
+            parts.append(f"on forgotten classes {self._row['forget_accuracy']:.1%}")
+        if self._failures:
+            parts.append(f"{self._failures} failed updates")
+        return Text("  ·  ".join(part for part in parts if part), style="dim" if not self._live else "")

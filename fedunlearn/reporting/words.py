@@ -1,0 +1,211 @@
+"""The results in plain words: the same sentences for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Results = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+CONTROLS = ("control", "placebo")
+ACCESS = {
+    "labels": "may ask the final model for labels",
+    "probabilities": "may ask the final model for probabilities",
+    "probabilities-before-after": "may ask the models before and after for probabilities",
+    "final-weights": "holds the final model",
+    "weights-before-after": "holds the models before and after",
+    "broadcasts": "sees every model the server sends out, as a curious client does",
+    "aggregate-only": "sees every sum of updates, as a server under secure aggregation does",
+    "updates": "sees what every single client sends, as a curious server does",
+}
+BRANCHES = {
+    "trunk": "before forgetting",
+    "retrain": "retrained without the forgotten data: the ideal",
+    "retrain-other-init": "the same from another initialisation",
+    "control": "as many extra rounds, nothing forgotten",
+    "placebo": "as many samples forgotten, spread over all classes",
+}
+_SHARES = (
+    "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "top-1", "exact-set", "balanced-accuracy", "false-alarm",
+    "per-class-accuracy", "alarm", "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
+)  # fmt: skip
+
+
+def percent(value: float | None) -> str:
+    """Return a share for a reader, – when unknown.
+
+    Example:
+        >>> percent(0.9549), percent(1.0), percent(None)
+        ('95.5 %', '100 %', '–')
+    """
+    return "–" if value is None else f"{100 * value:.1f}".removesuffix(".0") + " %"
+
+
+def amount(metric: str, value: float | None) -> str:
+    """Return the value of a metric in its unit: percent, dB, or a plain number.
+
+    Example:
+        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613), amount("auc", None)
+        ('50 %', '27.1 dB', '0.61', '–')
+    """
+    if value is None:
+        return "–"
+    if metric in _SHARES or metric.endswith("accuracy"):
+        return percent(value)
+    return f"{value:.1f} dB" if metric.startswith("psnr") else f"{value:.2f}"
+
+
+def span(metric: str, ends: Sequence[float | None]) -> str:
+    """Return an interval for a reader."""
+    if None in ends:
+        return "–"
+    return " … ".join(amount(metric, end) for end in ends)
+
+
+def names_of(classes: Sequence[int], names: Sequence[str]) -> str:
+    """Return classes for a reader.
+
+    Example:
+        >>> names_of([3], "0123"), names_of([0, 2], ["cat", "dog", "owl"]), names_of([], [])
+        ('class 3', 'classes 0 (cat), 2 (owl)', 'no class')
+    """
+    if not classes:
+        return "no class"
+    known = {c: names[c] for c in classes if c < len(names) and names[c] != str(c)}
+    words = [f"{c} ({known[c]})" if c in known else str(c) for c in classes]
+    return ("class " if len(words) == 1 else "classes ") + ", ".join(words)
+
+
+def class_names(results: Results) -> list[str]:
+    """Return the names of the classes, empty when the results do not hold them."""
+    return list(results.get("federation", {}).get("classes", []))
+
+
+def request_sentence(request: Row, names: Sequence[str]) -> str:
+    """Say what a request asked for and what became of it."""
+    scope, target = request.get("scope", "sample"), request.get("target", [])
+    size = request.get("samples")
+    what = {
+        "class": f"all samples of {names_of(target, names)}",
+        "client": f"all data of client {', '.join(map(str, target))}",
+        "sample": "single samples",
+    }[scope]
+    count = "" if size is None else f" ({size} samples)"
+    asked = f"After round {request['round']} the federation was asked to forget {what}{count}."
+    if request["state"] == "done":
+        return asked
+    return f"{asked} The request is {request['state']}" + (f": {request['reason']}." if request["reason"] else ".")
+
+
+def observer_sentence(observer: Row) -> str:
+    """Say what an observer sees."""
+    return f"{observer['name']} {ACCESS[observer['access']]}."
+
+
+def findings(results: Results) -> list[tuple[str, str]]:
+    """Return (topic, sentence) for everything the attacks found, chance and control named beside it."""
+    rows = results["attacks"]
+    names = class_names(results)
+    sentences = [("labels", _labels(row)) for row in rows if row["finds"] == "labels"]
+    sentences += [("images", _images(row)) for row in rows if row["finds"] == "images"]
+    for finds, say in (("forgotten-classes", _classes), ("membership", _membership)):
+        chosen = [row for row in rows if row["finds"] == finds]
+        for attack in dict.fromkeys((row["name"], row["observer"]) for row in chosen):
+            same = [row for row in chosen if (row["name"], row["observer"]) == attack]
+            sentences.append((finds, say(same, names)))
+    return sentences
+
+
+def value(row: Row, metric: str) -> float | None:
+    """Return a metric's value, None when it is missing or failed."""
+    entry = row["metrics"].get(metric)
+    return None if entry is None else entry["value"]
+
+
+def _failed(row: Row) -> str:
+    return f"{row['name']} gave no answer ({row['status']}{': ' + row['reason'] if row.get('reason') else ''})."
+
+
+def _labels(row: Row) -> str:
+    exact, recovered = row["metrics"]["exact"], row["metrics"]["irec"]
+    if recovered["value"] is None:
+        return _failed(row)
+    n = exact["n"]
+    whole = f"{round(exact['value'] * n)} of {n} observed updates" if n > 1 else "the observed update"
+    verdict = f"{row['name']} recovered {percent(recovered['value'])} of the labels behind "
+    if n == 1:
+        verdict += whole + (", all exactly" if exact["value"] == 1 else "")
+    else:
+        verdict += f"{n} observed updates, {whole.partition(' observed')[0]} exactly"
+    trivial = f"guessing evenly gives {percent(recovered['baseline'])}, random labels {percent(recovered['chance'])}"
+    return f"{verdict}; {trivial}."
+
+
+def _images(row: Row) -> str:
+    share, mean = row["metrics"]["rebuilt-share"], row["metrics"]["psnr"]
+    if share["value"] is None:
+        return _failed(row)
+    rebuilt = round(share["value"] * share["n"])
+    return (
+        f"{row['name']} rebuilt {rebuilt} of {share['n']} training images recognisably (20 dB or better), "
+        f"{amount('psnr', mean['value'])} on average; the best picture that needs no attack gets "
+        f"{amount('psnr', mean['baseline'])}."
+    )
+
+
+def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
+    name = rows[0]["name"]
+    request = [row for row in rows if row["branch"] not in CONTROLS]
+    right = [row["branch"] for row in request if value(row, "top-1") == 1]
+    wrong = [row["branch"] for row in request if row["branch"] not in right]
+    if not request or all(value(row, "top-1") is None for row in request):
+        return f"{name}: " + (_failed(request[0]) if request else "was run on the controls only.")
+    metric = request[0]["metrics"]["top-1"]
+    parts = []
+    if right:
+        true = names_of(request[0].get("details", {}).get("true", []), names)
+        parts.append(f"{name} ranks the forgotten {true} first after {_list(right)}")
+    if wrong:
+        start = "but not" if right else f"{name} does not rank the forgotten class first"
+        parts.append(f"{start} after {_list(wrong)}")
+    chance = f"chance is {percent(metric['chance'])}"
+    return f"{', '.join(parts)} ({chance}). {_alarms(rows)}"
+
+
+def _alarms(rows: Sequence[Row]) -> str:
+    controls = [row for row in rows if row["branch"] in CONTROLS and value(row, "false-alarm") is not None]
+    if not controls:
+        return "No control was run."
+    loud = [row["branch"] for row in controls if value(row, "false-alarm") == 1]
+    if loud:
+        return f"False alarm on {_list(loud)}, where no class was forgotten."
+    return f"No false alarm on {_list([row['branch'] for row in controls])}."
+
+
+def _membership(rows: Sequence[Row], names: Sequence[str]) -> str:
+    known = [row for row in rows if value(row, "auc") is not None]
+    if not known:
+        return _failed(rows[0])
+    after = ", ".join(f"{value(row, 'auc'):.2f} after {row['branch']}" for row in known)
+    return f"{known[0]['name']} tells forgotten samples from unseen ones with AUC {after} (0.50 is guessing)."
+
+
+def accuracy_sentence(results: Results) -> str:
+    """Say what forgetting did to the model, method by method, with retraining beside it."""
+    branches = {branch["id"]: branch["metrics"] for branch in results["branches"]}
+    before = branches.get("trunk")
+    shown = [name for name in branches if name not in ("trunk", "retrain-other-init", *CONTROLS)]
+    if all(branches[name]["forget_accuracy"] is None for name in shown):
+        return ""
+    parts = [
+        f"{percent(branches[name]['forget_accuracy'])} / {percent(branches[name]['retain_accuracy'])} after {name}"
+        for name in shown
+    ]
+    start = f"{percent(before['forget_accuracy'])} / {percent(before['retain_accuracy'])} before, " if before else ""
+    return f"Accuracy on forgotten / retained samples: {start}{', '.join(parts)}."
+
+
+def _list(words: Sequence[str]) -> str:
+    """Return 'a', 'a and b', 'a, b and c'."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))

@@ -1,0 +1,47 @@
+"""The scenario language: one TOML file says everything about an experiment."""
+
+from fedunlearn.scenario.loading import load, load_cells, read, to_toml
+from fedunlearn.scenario.matrix import Cell, expand, trunk_key
+from fedunlearn.scenario.messages import validate
+from fedunlearn.scenario.models import TRUNK, Scenario
+from fedunlearn.scenario.sections import (
+    AttackSettings,
+    DataSettings,
+    FaultSettings,
+    FederationSettings,
+    ModelSettings,
+    ObserverSettings,
+    OutputSettings,
+    PartitionSettings,
+    RequestSettings,
+    Strategy,
+    TargetSettings,
+    UnlearningSettings,
+)
+from fedunlearn.scenario.summary import summary
+
+__all__ = [
+    "TRUNK",
+    "AttackSettings",
+    "Cell",
+    "DataSettings",
+    "FaultSettings",
+    "FederationSettings",
+    "ModelSettings",
+    "ObserverSettings",
+    "OutputSettings",
+    "PartitionSettings",
+    "RequestSettings",
+    "Scenario",
+    "Strategy",
+    "TargetSettings",
+    "UnlearningSettings",
+    "expand",
+    "load",
+    "load_cells",
+    "read",
+    "summary",
+    "to_toml",
+    "trunk_key",
+    "validate",
+]

@@ -1,0 +1,123 @@
+"""A whole scenario, and the checks that look at several of its tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from fedunlearn.registry import nearest
+from fedunlearn.scenario.fields import Name, wrong
+from fedunlearn.scenario.sections import (
+    AttackSettings,
+    DataSettings,
+    FaultSettings,
+    FederationSettings,
+    ModelSettings,
+    ObserverSettings,
+    OutputSettings,
+    PartitionSettings,
+    RequestSettings,
+    UnlearningSettings,
+)
+from fedunlearn.settings import Settings
+
+TRUNK = "trunk"  # the branch of ordinary training, up to the first request
+
+
+class Scenario(Settings):
+    """One experiment: a federation, what it is asked to forget, and who watches."""
+
+    name: Name = Field(default="scenario", description="Names the run folder; the file's name if absent.")
+    title: str = Field(default="", description="Heading of the report.")
+    description: str = Field(default="", description="What the scenario shows, printed in the report.")
+    seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Every random number of the run follows from it.")
+    data: DataSettings = Field(default=DataSettings(), description="Where the samples come from.")
+    partition: PartitionSettings = Field(default=PartitionSettings(), description="Which client holds what.")
+    model: ModelSettings = Field(default=ModelSettings(), description="What is trained.")
+    federation: FederationSettings = Field(default=FederationSettings(), description="How it is trained.")
+    faults: tuple[FaultSettings, ...] = Field(default=(), strict=False, description="What goes wrong on purpose.")
+    requests: tuple[RequestSettings, ...] = Field(
+        default=(), strict=False, description="What is to be forgotten, and when."
+    )
+    unlearning: UnlearningSettings = Field(default=UnlearningSettings(), description="How it is forgotten.")
+    observers: tuple[ObserverSettings, ...] = Field(default=(), strict=False, description="Who watches.")
+    attacks: tuple[AttackSettings, ...] = Field(default=(), strict=False, description="What the observers try.")
+    output: OutputSettings = Field(default=OutputSettings(), description="What is written.")
+    matrix: dict[str, Any] = Field(
+        default={}, description="Lists of values by key; each combination is a cell of the run."
+    )
+
+    @property
+    def trunk_rounds(self) -> int:
+        """The rounds of ordinary training before the first request (all of them when there is none)."""
+        return min((request.round for request in self.requests), default=self.federation.rounds)
+
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The branches that leave the trunk: references, then methods; none when nothing is requested."""
+        return self.unlearning.references + self.unlearning.methods if self.requests else ()
+
+    @field_validator("requests", mode="after")
+    @classmethod
+    def _number(cls, requests: tuple[RequestSettings, ...]) -> tuple[RequestSettings, ...]:
+        return tuple(
+            request if request.id else request.model_copy(update={"id": f"request-{number}"})
+            for number, request in enumerate(requests, start=1)
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> "Scenario":
+        clients = self.federation.clients
+        sizes = self.partition.sizes
+        if self.partition.kind == "by-size" and len(sizes) != clients:
+            why = f"has {len(sizes)} sizes for federation.clients = {clients}"
+            raise wrong("partition.sizes", sizes, why)
+        for number, fault in enumerate(self.faults):
+            if fault.clients != "all":
+                self._check_clients(f"faults.{number}.clients", fault.clients)
+        for number, request in enumerate(self.requests):
+            self._check_request(f"requests.{number}", request)
+        _refuse_repeats("requests", "id", [request.id for request in self.requests])
+        _refuse_repeats("observers", "name", [observer.name for observer in self.observers])
+        last = self.federation.rounds + self.unlearning.rounds
+        for number, observer in enumerate(self.observers):
+            for place, round in enumerate(observer.rounds):
+                if isinstance(round, int) and round > last:
+                    why = f"must be at most {last}, the rounds of training and unlearning"
+                    raise wrong(f"observers.{number}.rounds.{place}", round, why)
+        for number, attack in enumerate(self.attacks):
+            self._check_attack(f"attacks.{number}", attack)
+        return self
+
+    def _check_clients(self, key: str, clients: Iterable[int]) -> None:
+        for place, client in enumerate(clients):
+            if client >= self.federation.clients:
+                last = self.federation.clients - 1
+                raise wrong(f"{key}.{place}", client, f"unknown client; they are numbered 0 to {last}")
+
+    def _check_request(self, key: str, request: RequestSettings) -> None:
+        if request.round > self.federation.rounds:
+            why = f"must be at most federation.rounds = {self.federation.rounds}"
+            raise wrong(f"{key}.round", request.round, why)
+        if request.holders != "all":
+            self._check_clients(f"{key}.holders", request.holders)
+        self._check_clients(f"{key}.target.clients", request.target.clients or ())
+        if request.scope == "client" and (request.target.random or 0) > self.federation.clients:
+            why = f"must be at most federation.clients = {self.federation.clients}"
+            raise wrong(f"{key}.target.random", request.target.random, why)
+
+    def _check_attack(self, key: str, attack: AttackSettings) -> None:
+        names = [observer.name for observer in self.observers]
+        if attack.observer not in names:
+            why = f"unknown observer{nearest(attack.observer, names)}" if names else "there are no [[observers]]"
+            raise wrong(f"{key}.observer", attack.observer, why)
+        for place, branch in enumerate(attack.branches or ()):
+            known = (TRUNK, *self.branches)
+            if branch not in known:
+                raise wrong(f"{key}.branches.{place}", branch, f"unknown branch{nearest(branch, known)}")
+
+
+def _refuse_repeats(table: str, field: str, names: list[str]) -> None:
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise wrong(f"{table}.{number}.{field}", name, f"is the {field} of {table}.{names.index(name)} already")

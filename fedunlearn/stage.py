@@ -1,0 +1,155 @@
+"""What all branches of a run share: the data and who holds them, the model, the way of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fedunlearn.data import Dataset, Splits, open_dataset, partition, prepare, save_partition, split
+from fedunlearn.errors import ScenarioError
+from fedunlearn.federation import Weights
+from fedunlearn.learning import Site, choose_executor, draw_batch
+from fedunlearn.models import Classifier, build, parameter_names, to_weights
+from fedunlearn.randomness import rng
+from fedunlearn.rounds import OrdinaryRounds
+from fedunlearn.scenario import Scenario
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A scenario made concrete.
+
+    Attributes:
+        scenario: the resolved scenario.
+        dataset: all samples.
+        splits: which of them are train, validation, test, public and judge.
+        held: for each client, the sorted ids of the training samples it holds.
+        site: what worker processes need to act for any client.
+    """
+
+    scenario: Scenario
+    dataset: Dataset
+    splits: Splits
+    held: tuple[np.ndarray, ...]
+    site: Site
+
+    @property
+    def seed(self) -> int:
+        """The scenario's seed."""
+        return self.scenario.seed
+
+    def model(self) -> Classifier:
+        """Return a new model of the scenario's architecture, its weights not set."""
+        return self._build(None)
+
+    def fresh(self, replica: int) -> Weights:
+        """Return initial weights; `replica` 0 is the run's own initialisation."""
+        return to_weights(self._build(rng(self.seed, "initialisation", replica)))
+
+    def _build(self, draws: np.random.Generator | None) -> Classifier:
+        dataset = self.dataset
+        return build(
+            self.scenario.model, dataset.image_shape, dataset.num_classes, draws, pixel_stats=self.site.pixel_stats
+        )
+
+    @cached_property
+    def parameters(self) -> frozenset[str]:
+        """The names of the trained tensors; the others in `Weights` are buffers."""
+        return parameter_names(self.model())
+
+    @cached_property
+    def training(self) -> OrdinaryRounds:
+        """The scenario's ordinary rounds."""
+        federation = self.scenario.federation
+        settings = {
+            "batch-size": federation.batch_size,
+            "learning-rate": federation.learning_rate,
+            "local-epochs": federation.local_epochs,
+            "momentum": federation.momentum,
+            "weight-decay": federation.weight_decay,
+            "proximal-mu": federation.proximal_mu,
+        }
+        if self.scenario.faults:
+            settings["faults"] = [fault.model_dump(mode="json") for fault in self.scenario.faults]
+        return OrdinaryRounds(
+            self.seed,
+            federation.algorithm,
+            federation.round_size,
+            federation.dropout,
+            federation.quorum,
+            settings,
+        )
+
+    def samples_behind(self, call: int, client: int) -> np.ndarray:
+        """Return the ids of the samples behind a client's update in ordinary round `call` of the trunk.
+
+        FedSGD: the batch of that round; FedAvg: everything that the client trained on.
+        """
+        held = self.held[client]
+        if self.scenario.federation.algorithm == "fedavg":
+            return held
+        return held[draw_batch(self.seed, call, client, len(held), self.scenario.federation.batch_size)]
+
+
+def set_stage(scenario: Scenario, folder: Path) -> Stage:
+    """Prepare the data (cached), split and partition them, and describe the work to the workers.
+
+    Args:
+        scenario: a checked scenario.
+        folder: where the partition is kept for the worker processes.
+
+    Raises:
+        DataError: when the data cannot be read or are too few for the partition.
+    """
+    source = prepare(scenario.data)
+    dataset = open_dataset(source)
+    splits = split(dataset, scenario.data, scenario.seed)
+    held = partition(
+        dataset.labels(splits.train), splits.train, scenario.partition, scenario.federation.clients, scenario.seed
+    )
+    save_partition(held, folder / "partition")
+    device = device_of(scenario)
+    pixel_stats = _pixel_stats(dataset, splits)
+    blank = build(scenario.model, dataset.image_shape, dataset.num_classes, None, pixel_stats=pixel_stats)
+    federation = scenario.federation
+    executor = federation.executor if federation.executor != "auto" else choose_executor(blank, device)
+    if executor == "vmap" and not blank.linear_only:
+        raise ScenarioError(
+            f'federation.executor: "vmap" serves only linear layers, model.name is "{scenario.model.name}"'
+        )
+    site = Site(
+        dataset=str(source),
+        partition=str((folder / "partition").resolve()),
+        model=scenario.model.model_dump(mode="json"),
+        pixel_stats=pixel_stats,
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        seed=scenario.seed,
+        device=device,
+        executor=executor,
+        client_timeout=federation.client_timeout,
+    )
+    return Stage(scenario, dataset, splits, tuple(held), site)
+
+
+def device_of(scenario: Scenario) -> str:
+    """Return the device that `federation.device` means on this machine.
+
+    Raises:
+        ScenarioError: when CUDA is asked for and there is none.
+    """
+    wanted = scenario.federation.device
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ScenarioError('federation.device: "cuda" is not available on this machine; use "auto" or "cpu"')
+    return "cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def _pixel_stats(dataset: Dataset, splits: Splits) -> tuple[float, float]:
+    """Return (mean, standard deviation) over public pixels (training ones where nothing is public)."""
+    ids = (splits.public if len(splits.public) else splits.train)[:2000]
+    pixels = dataset.images(ids)
+    return float(pixels.mean()), float(pixels.std())

@@ -1,0 +1,149 @@
+"""Every attack against every branch it concerns: what it may see, what it finds, what the judge says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedunlearn.attacks import ATTACKS, Attack
+from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
+from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.tape import Tape
+from fedunlearn.observer.view import Knowledge, View
+from fedunlearn.randomness import rng
+from fedunlearn.reporting import save_verdict
+from fedunlearn.reporting.tensorboard import Board
+from fedunlearn.requests import UnlearningRequest
+from fedunlearn.scenario import TRUNK, AttackSettings, ObserverSettings
+from fedunlearn.stage import Stage
+
+CANDIDATES = 400  # at most, half of them forgotten samples
+CONTROLS = frozenset({"control", "placebo"})
+ON_THE_TRUNK = frozenset({"labels", "images"})  # what is found in single updates of ordinary training
+
+
+class Trial:
+    """Runs the scenario's attacks on the tape and has them judged.
+
+    Args:
+        stage: data and model.
+        tape: what was recorded.
+        answers: where the truth is written down.
+        folder: the cell's run folder.
+        board: TensorBoard, or None.
+    """
+
+    def __init__(self, stage: Stage, tape: Tape, answers: AnswerKey, folder: Path, board: Board | None) -> None:
+        self._stage, self._tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
+        public = stage.splits.public
+        self._public_images = stage.dataset.images(public) if len(public) else None
+        self._public_labels = stage.dataset.labels(public) if len(public) else None
+        self._observers = {observer.name: observer for observer in stage.scenario.observers}
+
+    def attack_all(self, branches: Sequence[str], requests: Sequence[tuple[UnlearningRequest, Any]]) -> list[dict]:
+        """Return results.json's `attacks`: one row per attack and branch, references filled in."""
+        candidates = self._candidates([request for request, _ in requests])
+        ids = tuple(request.id for request, _ in requests)
+        rows = []
+        for number, settings in enumerate(self._stage.scenario.attacks):
+            attack = make_attack(settings)
+            own = [TRUNK] if attack.finds in ON_THE_TRUNK else list(branches)
+            for branch in settings.branches or own:
+                rows.append(self._attack(number, settings, attack, branch, ids, candidates))
+        return [row.to_json() for row in with_references(rows)]
+
+    def _attack(
+        self,
+        number: int,
+        settings: AttackSettings,
+        attack: Attack,
+        branch: str,
+        request_ids: tuple[str, ...],
+        candidates: np.ndarray,
+    ) -> AttackRow:
+        """Run one attack on one branch; what goes wrong inside it becomes a row without figures."""
+        observer = self._observers[settings.observer]
+        view = self._tape.view(observer, branch)
+        knowledge = self._knowledge(observer, view, candidates)
+        case = self._case(number, branch, request_ids)
+        started, status, reason = time.perf_counter(), "done", ""
+        try:
+            finding = attack(view, knowledge, rng(self._stage.seed, "attack", number))
+            verdict = judge_finding(finding, case)
+        except AccessRefused as refusal:
+            verdict, status, reason = judge_failure(attack.finds), "refused", str(refusal)
+        except Exception as error:  # an attack that breaks is a result, not the end of the run
+            verdict, status, reason = judge_failure(attack.finds), "failed", f"{type(error).__name__}: {error}"
+        name = f"{settings.name}-{settings.observer}-{branch}-{number}"
+        details, pictures = save_verdict(self._folder, name, verdict)
+        row = AttackRow(
+            name=settings.name,
+            observer=settings.observer,
+            access=observer.access,
+            branch=branch,
+            finds=attack.finds,
+            grants=sorted(knowledge.grants),
+            queries=knowledge.query.count,
+            seconds=time.perf_counter() - started,
+            status=status,
+            reason=reason,
+            metrics=verdict.metrics,
+            details=details,
+            pictures=pictures,
+        )
+        if self._board:
+            self._board.attack(row, verdict)
+        return row
+
+    def _case(self, number: int, branch: str, request_ids: tuple[str, ...]) -> Case:
+        public = self._public_images
+        return Case(
+            branch=branch,
+            control=branch in CONTROLS,
+            request_ids=() if branch == TRUNK else request_ids,
+            answers=Answers(self._key.folder),
+            num_classes=self._stage.dataset.num_classes,
+            images=self._stage.dataset.images,
+            public_mean=None if public is None else public.mean(0),
+            rng=rng(self._stage.seed, "judge", number),
+        )
+
+    def _candidates(self, requests: Sequence[UnlearningRequest]) -> np.ndarray:
+        """Choose whose membership is in question: forgotten samples, and as many held-out ones of their classes."""
+        if not requests:
+            return np.empty(0, np.int64)
+        stage, draws = self._stage, rng(self._stage.seed, "judge", 1)
+        forgotten = np.unique(np.concatenate([ids for request in requests for ids in request.samples.values()]))
+        outside = np.union1d(stage.splits.test, stage.splits.judge)
+        classes = np.unique(stage.dataset.labels(forgotten))
+        outside = outside[np.isin(stage.dataset.labels(outside), classes)]
+        half = min(len(forgotten), len(outside), CANDIDATES // 2)
+        ids = np.concatenate([draws.permutation(forgotten)[:half], draws.permutation(outside)[:half]])
+        member = np.repeat([True, False], half)
+        order = draws.permutation(2 * half)
+        self._key.write_candidates(ids[order], member[order])
+        return ids[order]
+
+    def _knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
+        dataset, training = self._stage.dataset, self._stage.training
+        pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
+        return knowledge_for(
+            view,
+            model=self._stage.model,
+            image_shape=dataset.image_shape,
+            num_classes=dataset.num_classes,
+            public=(self._public_images, self._public_labels),
+            candidates=pairs,
+            learning={"algorithm": training.algorithm} | dict(training.settings),
+            device=self._stage.site.device,
+        )
+
+
+def make_attack(settings: AttackSettings) -> Attack:
+    """Return the attack that a scenario describes."""
+    attack = ATTACKS[settings.name]
+    return attack(attack.Settings.model_validate(settings.settings, by_alias=True, by_name=False))

@@ -1,0 +1,123 @@
+"""Runs the cells of a scenario on the engines they name, one started engine for all cells that can share it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+
+from fedunlearn.errors import BadInput
+from fedunlearn.experiment import Telling, run_cell
+from fedunlearn.reporting import Progress, publish
+from fedunlearn.scenario import Cell, to_toml, trunk_key
+from fedunlearn.stage import device_of
+from server.grid_engine import grid_engine
+from server.local_grid import in_process
+
+Seat = tuple[str, int, int]  # engine, workers, SuperNodes: what cells must agree on to share a started engine
+
+
+def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, resume: bool = False) -> Path:
+    """Run every cell and publish the report; return the report's path.
+
+    Args:
+        cells: the scenario's cells, checked.
+        out: the run folder.
+        client_app: the Flower app that does the clients' work.
+        resume: whether `out` may hold an interrupted run of the same cells, to be finished.
+
+    Raises:
+        BadInput: when `out` holds a run already, or another scenario's.
+    """
+    claim(out, cells, resume)
+    with Progress() as progress:
+        telling = Telling(progress.begin, progress.row)
+        for seat in dict.fromkeys(seat_of(cell) for cell in cells):
+            seated = [cell for cell in cells if seat_of(cell) == seat]
+            run_on(
+                seat,
+                client_app,
+                seated[0],
+                lambda grid, mine=seated, nodes=seat[2]: run_cells(mine, cells, out, grid, telling, progress, nodes),
+            )
+    report = publish(out)
+    for cell in cells:
+        if not cell.scenario.output.keep_journal:
+            shutil.rmtree(folder_of(cell, cells, out) / "journal", ignore_errors=True)
+            shutil.rmtree(trunk_folder_of(cell, cells, out) / "journal", ignore_errors=True)
+    return report
+
+
+def seat_of(cell: Cell) -> Seat:
+    """Return the engine that a cell needs: (name, workers, SuperNodes)."""
+    federation = cell.scenario.federation
+    if federation.engine == "inline":
+        return ("inline", 1, 1)
+    if federation.clients_per_node == "auto":
+        return ("ray", federation.workers, federation.workers)
+    return ("ray", federation.workers, -(-federation.round_size // federation.clients_per_node))
+
+
+def run_on(seat: Seat, client_app: ClientApp, cell: Cell, body: Callable[[Grid], None]) -> None:
+    """Start the engine of `seat` and run `body` on its grid."""
+    name, workers, nodes = seat
+    if name == "inline":
+        in_process(client_app, nodes, body)
+        return
+    from server.ray_engine import on_ray  # Ray takes seconds to import: only when it is used
+
+    gpus = 1.0 / workers if device_of(cell.scenario) == "cuda" else 0.0
+    on_ray(client_app, workers, nodes, gpus, body)
+
+
+def run_cells(
+    mine: Sequence[Cell],
+    cells: Sequence[Cell],
+    out: Path,
+    grid: Grid,
+    telling: Telling,
+    progress: Progress,
+    num_nodes: int,
+) -> None:
+    """Run the cells `mine` on the `num_nodes` nodes of `grid`; one that has its results already is left alone."""
+    for cell in mine:
+        folder = folder_of(cell, cells, out)
+        if (folder / "results.json").exists():
+            continue
+        progress.cell(cell.name, cells.index(cell) + 1, len(cells))
+        make_engine = lambda stage: grid_engine(stage, grid, num_nodes)  # noqa: E731
+        run_cell(cell, folder, trunk_folder_of(cell, cells, out), make_engine, telling)
+
+
+def folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
+    """Return the run folder of a cell: `out` itself when it is the only one."""
+    return out if len(cells) == 1 else out / "cells" / f"{cells.index(cell):03d}-{cell.name}"
+
+
+def trunk_folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
+    """Return where a cell's trunk is kept; cells that train and record the same trunk share it."""
+    if len(cells) == 1:
+        return out / "checkpoints"
+    rounds = [list(observer.rounds) for observer in cell.scenario.observers]
+    recorded = json.dumps([trunk_key(cell.scenario), rounds])
+    return out / "trunks" / hashlib.sha256(recorded.encode()).hexdigest()[:12]
+
+
+def claim(out: Path, cells: Sequence[Cell], resume: bool) -> None:
+    """Make `out` this run's folder, or make sure that it is."""
+    text = "\n".join(f"# {cell.name}\n{to_toml(cell.scenario)}" for cell in cells)
+    claim = out / "cells.toml"
+    if claim.exists():
+        if not resume:
+            raise BadInput(f"{out}: holds a run already; give another --out, or --resume to finish it")
+        if claim.read_text() != text:
+            raise BadInput(f"{out}: holds a run of another scenario; --resume needs the same scenario and settings")
+    elif out.exists() and any(out.iterdir()):
+        raise BadInput(f"{out}: is not empty and not a run of fedunlearn; give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    claim.write_text(text)

@@ -1,0 +1,157 @@
+"""The judge: findings with a known score, failed findings, controls."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fedunlearn.errors import DataError
+from fedunlearn.judging import METRIC_NAMES, METRICS, AnswerKey, Answers, Case, Metric, judge_failure, judge_finding
+from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Reconstructions
+
+IMAGES = np.random.default_rng(0).random((12, 1, 8, 8), dtype=np.float32)
+LABELS = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3])
+
+
+@pytest.fixture
+def case(tmp_path):
+    key = AnswerKey(tmp_path)
+    key.write_update("trunk", 1, 0, [0, 1, 2, 4], LABELS[[0, 1, 2, 4]])
+    key.write_update("trunk", 1, 1, [3, 7], LABELS[[3, 7]])
+    key.write_request("request-1", (2,), {0: np.array([2, 6])})
+    key.write_candidates(np.arange(12), np.arange(12) < 6)
+
+    def make(branch="trunk", control=False):
+        return Case(
+            branch=branch,
+            control=control,
+            request_ids=("request-1",),
+            answers=Answers(tmp_path),
+            num_classes=4,
+            images=lambda ids: IMAGES[ids],
+            public_mean=IMAGES.mean(axis=0),
+            rng=np.random.default_rng(1),
+        )
+
+    return make
+
+
+def test_every_metric_of_a_verdict_is_registered_and_described():
+    names = {name for names in METRIC_NAMES.values() for name in names} | {"false-alarm"}
+    assert names == set(METRICS)
+    assert all(METRICS.describe().values())
+
+
+def test_label_counts(case):
+    finding = LabelCounts(((1, 0), (1, 1)), (np.array([2, 1, 1, 0]), np.array([1, 0, 0, 1])))
+    verdict = judge_finding(finding, case())
+    assert set(verdict.metrics) == set(METRIC_NAMES["labels"])
+    assert verdict.metrics["irec"].value == (1 + 0.5) / 2
+    assert verdict.metrics["exact"].value == 0.5
+    assert verdict.metrics["exact"].n == 2
+    assert verdict.metrics["irec"].baseline == pytest.approx((3 / 4 + 0) / 2)  # 1,1,1,1 and 1,1,0,0
+    assert 0 < verdict.metrics["irec"].chance < 1
+    assert verdict.details["updates"][1] == {"round": 1, "client": 1, "true": [0, 0, 0, 2], "found": [1, 0, 0, 1]}
+
+
+def test_reconstructions(case):
+    truth = IMAGES[[0, 1, 2, 4]]
+    noisy = np.clip(truth + 0.01, 0, 1)[::-1]  # about 40 dB, in another order
+    finding = Reconstructions(
+        ((1, 0), (1, 1)), (noisy, np.full((2, 1, 8, 8), 0.5, np.float32)), (LABELS[:4], LABELS[:2]), "bias-form"
+    )
+    verdict = judge_finding(finding, case())
+    assert set(verdict.metrics) == set(METRIC_NAMES["images"])
+    assert verdict.metrics["rebuilt-share"].value == pytest.approx(4 / 6)
+    assert verdict.metrics["rebuilt-share"].n == 6
+    assert verdict.metrics["psnr-best"].value == pytest.approx(40, abs=0.5)
+    assert verdict.metrics["psnr"].baseline == verdict.metrics["psnr-batch-mean"].value
+    assert verdict.metrics["psnr-batch-mean"].value > verdict.metrics["psnr-grey"].value
+    assert verdict.details["label-source"] == "bias-form"
+    assert verdict.details["updates"][0]["labels"] == [0, 1, 2, 0]
+    np.testing.assert_array_equal(verdict.arrays["originals-0"], truth)
+    np.testing.assert_allclose(verdict.arrays["rebuilt-0"], truth, atol=0.011)
+
+
+def test_fewer_reconstructions_than_images_leave_the_rest_lost(case):
+    finding = Reconstructions(((1, 0),), (IMAGES[[4]],), (LABELS[[4]],), "known")
+    metrics = judge_finding(finding, case()).metrics
+    assert metrics["psnr"].n == 1
+    assert (metrics["rebuilt-share"].value, metrics["rebuilt-share"].n) == (0.25, 4)
+
+
+def test_a_diverged_reconstruction_is_nan_and_not_zero(case):
+    broken = np.full((4, 1, 8, 8), np.nan, np.float32)
+    verdict = judge_finding(Reconstructions(((1, 0),), (broken,), (LABELS[:4],), "known"), case())
+    failed = ("psnr", "ssim", "rebuilt-share", "psnr-best", "psnr-of-mean")
+    assert all(np.isnan(verdict.metrics[name].value) for name in failed)
+    assert verdict.metrics["psnr-grey"].value > 0
+    json.dumps(verdict.details, allow_nan=False)
+
+
+def test_forgotten_class_on_a_request_branch(case):
+    verdict = judge_finding(ForgottenClasses(np.array([0.0, 1.0, 3.0, 2.0]), (2,)), case("finetune"))
+    assert set(verdict.metrics) == set(METRIC_NAMES["forgotten-classes"])
+    perfect = ("top-1", "exact-set", "jaccard", "mcc", "balanced-accuracy", "per-class-accuracy", "mrr", "class-auc")
+    assert {verdict.metrics[name].value for name in (*perfect, "alarm")} == {1.0}
+    assert verdict.metrics["top-1"].chance == 0.25
+    assert verdict.metrics["per-class-accuracy"].baseline == 0.75
+    assert verdict.metrics["top-1"].ci[0] == pytest.approx(0.207, abs=1e-3)  # one trial says little
+    assert verdict.details["true"] == [2]
+
+
+def test_a_control_is_scored_by_its_false_alarm(case):
+    quiet = judge_finding(ForgottenClasses(np.zeros(4), ()), case("control", control=True)).metrics
+    assert set(quiet) == {"false-alarm", "top-1"}
+    assert quiet["false-alarm"].value == 0
+    assert quiet["top-1"].value == 0.25  # a tie of four
+    loud = judge_finding(ForgottenClasses(np.array([1.0, 0, 0, 0]), (0,)), case("control", control=True)).metrics
+    assert (loud["false-alarm"].value, loud["top-1"].value) == (1, 0)
+
+
+def test_scores_with_a_nan_fail_as_a_whole(case):
+    verdict = judge_finding(ForgottenClasses(np.array([0.0, np.nan, 3.0, 2.0]), (2,)), case("finetune"))
+    assert all(np.isnan(metric.value) for metric in verdict.metrics.values())
+    json.dumps(verdict.details, allow_nan=False)
+
+
+def test_membership(case):
+    finding = Membership(np.arange(12)[::-1].astype(float))
+    verdict = judge_finding(finding, case("finetune"))
+    assert verdict.metrics["auc"].value == 1
+    assert verdict.metrics["auc"].n == 12
+    assert verdict.metrics["tpr-at-1-fpr"].value == 1
+    assert verdict.details["members"] == 6
+    with pytest.raises(DataError, match="3 membership scores for 12"):
+        judge_finding(Membership(np.zeros(3)), case("finetune"))
+
+
+def test_failures_are_nan_everywhere(case):
+    for finds, names in METRIC_NAMES.items():
+        verdict = judge_failure(finds)
+        assert set(verdict.metrics) == set(names)
+        assert all(np.isnan(metric.value) and metric.n == 0 for metric in verdict.metrics.values())
+    assert set(judge_failure("forgotten-classes", control=True).metrics) == {"false-alarm", "top-1"}
+    assert np.isnan(judge_finding(LabelCounts((), ()), case()).metrics["exact"].value)
+
+
+def test_same_stream_same_verdict(case):
+    finding = Reconstructions(((1, 0),), (IMAGES[:4],), (LABELS[:4],), "known")
+    assert judge_finding(finding, case()).metrics == judge_finding(finding, case()).metrics
+
+
+def test_notes_become_json(case):
+    notes = {"drift": np.array([1.0, np.nan]), "rounds": np.int64(3), "rule": ("a", 1), "access": object}
+    verdict = judge_finding(ForgottenClasses(np.zeros(4), (), notes), case("finetune"))
+    plain = verdict.details["notes"]
+    assert plain["drift"] == [1.0, None]
+    assert plain["rounds"] == 3
+    assert plain["rule"] == ["a", 1]
+    json.dumps(plain, allow_nan=False)
+
+
+def test_metric_survives_json():
+    metric = Metric(0.5, 4, (0.1, 0.9), chance=0.1)
+    again = Metric.from_json(json.loads(json.dumps(metric.to_json(), allow_nan=False)))
+    assert again.with_values(baseline=0, control=0, oracle=0) == metric.with_values(baseline=0, control=0, oracle=0)
+    assert np.isnan([again.baseline, again.control, again.oracle]).all()
