@@ -42,6 +42,7 @@ def run(
     if resume and not folder.is_dir():
         raise ScenarioError(f"--resume: there is no run folder {folder}")
     from clients.app import app as client_app
+    from clients.app import app as client_app
     from server.engine import run_experiment
 
     try:
@@ -59,24 +60,18 @@ def check(scenario: ScenarioFile, overrides: Overrides = None) -> None:
     from fedunlearn.scenario import summary
 
     cells = checked_cells(scenario, overrides or [])
-
     print(f"{scenario}: valid", *summary(cells), sep="\n")
 
 
 @app.command("list")
-def list_(
-    kind: Annotated[str | None, typer.Argument(metavar="[KIND]")] = None,
-) -> None:
+def list_(kind: Annotated[str | None, typer.Argument(metavar="[KIND]")] = None) -> None:
     """Show what there is: datasets, models, unlearners, attacks, metrics or scenarios; all without KIND."""
     from fedunlearn.catalogue import KINDS, listing
 
-    for number, each in enumerate([kind] if kind else KINDS):
+    for each in [kind] if kind else KINDS:
         entries = listing(each)
-        if not kind:
-            print(f"{chr(10) if number else ''}{each}")
         width = max(map(len, entries), default=0)
-        for name, line in entries.items():
-            print(f"  {name:{width}}  {line}")
+        print(each, *(f"  {name:{width}}  {line}" for name, line in entries.items()), sep="\n")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, allows
 from fedunlearn.registry import nearest
 from fedunlearn.scenario import Cell, Scenario, load_cells, validate
 from fedunlearn.scenario.messages import problem
+from fedunlearn.scenario.schema import dotted
 from fedunlearn.scenario.sections import AttackSettings, DataSettings, ObserverSettings
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
@@ -92,11 +93,12 @@ def check(scenario: Scenario) -> None:
         _check_attack(number, attack, observers[attack.observer])
 
 
-def _look_up(kind: str, key: str, name: str) -> Any:
-    """Return the registered class of that name."""
+def _look_up(kind: str, key: str, name: str, value: Any = None) -> Any:
+    """Return the registered class of a name, which is the value of `key` unless `value` is."""
     entries = registry(kind)
     if name not in entries:
-        raise ScenarioError(problem(key, name, f"unknown {entries.kind}{nearest(name, entries)}"))
+        why = f"unknown {entries.kind}{nearest(name, entries)}"
+        raise ScenarioError(problem(key, name if value is None else value, why))
     return entries[name]
 
 
@@ -110,8 +112,9 @@ def _check_data(data: DataSettings) -> None:
 
 def _check_unlearning(scenario: Scenario) -> None:
     for name, options in scenario.unlearning.options.items():
-        method = _look_up("unlearners", f"unlearning.options.{name}", name)
-        validate(method.Settings, options, ("unlearning", "options", name))
+        path = ("unlearning", "options", name)
+        method = _look_up("unlearners", dotted(path), name, options)
+        validate(method.Settings, options, path)
     for place, name in enumerate(scenario.unlearning.methods):
         key = f"unlearning.methods.{place}"
         scopes = _look_up("unlearners", key, name).scopes

@@ -134,7 +134,7 @@ class Run:
         for round in filter(lambda number: self._keeps(TRUNK, number), range(1, everything.num_rounds + 1)):
             for client in everything.clients(round):
                 ids = stage.samples_behind(round, client)
-                self.answers.write_update(TRUNK, round, client, ids, stage.dataset.labels(ids))
+                self.answers.write_update(TRUNK, round, client, ids, stage.dataset.labels(ids).tolist())
         return trunk.weights, History(
             archive=Journal(self._folder / "journal"),
             rounds=trunk.rounds,
@@ -159,8 +159,14 @@ class Run:
         federation = self._federation.fork(branch.id)
         self._tell.begin(branch.id, 0)
         served = serve(self._stage, branch, trunk, federation, history, requests, ledger)
-        models = {"before": trunk, "after": served.after, "final": served.final}
-        self.tape.mark(branch.id, request_round=self._stage.scenario.trunk_rounds, method=branch.name, **models)
+        self.tape.mark(
+            branch.id,
+            request_round=self._stage.scenario.trunk_rounds,
+            before=trunk,
+            after=served.after,
+            final=served.final,
+            method=branch.name,
+        )
         self.rows += self._monitor.rows
         self._monitor.rows.clear()
         ids = tuple(request.id for request, _ in requests)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class Stage:
     def training(self) -> OrdinaryRounds:
         """The scenario's ordinary rounds."""
         federation = self.scenario.federation
-        settings = {
+        settings: dict[str, Any] = {
             "batch-size": federation.batch_size,
             "learning-rate": federation.learning_rate,
             "local-epochs": federation.local_epochs,

@@ -11,9 +11,11 @@ import numpy as np
 
 from fedunlearn.attacks import ATTACKS, Attack
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
+from fedunlearn.judging.grants import grant_labels
 from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.tape import Tape
-from fedunlearn.observer.view import Knowledge, View
+from fedunlearn.observer.view import View
 from fedunlearn.randomness import rng
 from fedunlearn.reporting import save_verdict
 from fedunlearn.reporting.tensorboard import Board
@@ -131,7 +133,7 @@ class Trial:
     def _knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
         dataset, training = self._stage.dataset, self._stage.training
         pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
-        return knowledge_for(
+        return Knowledge(
             view,
             model=self._stage.model,
             image_shape=dataset.image_shape,
@@ -139,6 +141,7 @@ class Trial:
             public=(self._public_images, self._public_labels),
             candidates=pairs,
             learning={"algorithm": training.algorithm} | dict(training.settings),
+            true_labels=grant_labels(Answers(self._key.folder), self._folder / "grants"),
             device=self._stage.site.device,
         )
 

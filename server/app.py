@@ -7,7 +7,8 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedunlearn import catalogue
 from fedunlearn.experiment import Telling
-from fedunlearn.reporting import Progress, publish
+from fedunlearn.reporting import publish
+from fedunlearn.reporting.progress import Progress
 from fedunlearn.scenario import load_cells
 from server.engine import claim, run_cells
 
@@ -30,5 +31,5 @@ def main(grid: Grid, context: Context) -> None:
     claim(out, cells, resume=True)
     nodes = len(list(grid.get_node_ids()))
     with Progress() as progress:
-        run_cells(cells, cells, out, grid, Telling(progress.begin, progress.row), progress, nodes)
+        run_cells(cells, cells, out, Telling(progress.begin, progress.row), progress, nodes, grid)
     publish(out)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from flwr.clientapp import ClientApp
@@ -13,7 +14,8 @@ from flwr.serverapp import Grid
 
 from fedunlearn.errors import BadInput
 from fedunlearn.experiment import Telling, run_cell
-from fedunlearn.reporting import Progress, publish
+from fedunlearn.reporting import publish
+from fedunlearn.reporting.progress import Progress
 from fedunlearn.scenario import Cell, to_toml, trunk_key
 from fedunlearn.stage import device_of
 from server.grid_engine import grid_engine
@@ -39,18 +41,9 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
         telling = Telling(progress.begin, progress.row)
         for seat in dict.fromkeys(seat_of(cell) for cell in cells):
             seated = [cell for cell in cells if seat_of(cell) == seat]
-            run_on(
-                seat,
-                client_app,
-                seated[0],
-                lambda grid, mine=seated, nodes=seat[2]: run_cells(mine, cells, out, grid, telling, progress, nodes),
-            )
-    report = publish(out)
-    for cell in cells:
-        if not cell.scenario.output.keep_journal:
-            shutil.rmtree(folder_of(cell, cells, out) / "journal", ignore_errors=True)
-            shutil.rmtree(trunk_folder_of(cell, cells, out) / "journal", ignore_errors=True)
-    return report
+            body = partial(run_cells, seated, cells, out, telling, progress, seat[2])
+            run_on(seat, client_app, seated[0], body)
+    return publish(out)
 
 
 def seat_of(cell: Cell) -> Seat:
@@ -79,19 +72,22 @@ def run_cells(
     mine: Sequence[Cell],
     cells: Sequence[Cell],
     out: Path,
-    grid: Grid,
     telling: Telling,
     progress: Progress,
     num_nodes: int,
+    grid: Grid,
 ) -> None:
     """Run the cells `mine` on the `num_nodes` nodes of `grid`; one that has its results already is left alone."""
     for cell in mine:
-        folder = folder_of(cell, cells, out)
-        if (folder / "results.json").exists():
-            continue
-        progress.cell(cell.name, cells.index(cell) + 1, len(cells))
-        make_engine = lambda stage: grid_engine(stage, grid, num_nodes)  # noqa: E731
-        run_cell(cell, folder, trunk_folder_of(cell, cells, out), make_engine, telling)
+        folder, trunk = folder_of(cell, cells, out), trunk_folder_of(cell, cells, out)
+        if not (folder / "results.json").exists():
+            progress.cell(cell.name, cells.index(cell) + 1, len(cells))
+            run_cell(cell, folder, trunk, lambda stage: grid_engine(stage, grid, num_nodes), telling)
+        if not cell.scenario.output.keep_journal:  # finished rounds have served their purpose
+            shutil.rmtree(folder / "journal", ignore_errors=True)
+            unfinished = [other for other in cells if not (folder_of(other, cells, out) / "results.json").exists()]
+            if trunk not in {trunk_folder_of(other, cells, out) for other in unfinished}:
+                shutil.rmtree(trunk / "journal", ignore_errors=True)
 
 
 def folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:

@@ -16,6 +16,7 @@ from fedunlearn.wire import decode_outcomes, encode_order
 from server.aggregation import Aggregator
 
 APP_RAISED = 2  # Flower's error code for an exception in the ClientApp: sending again would raise again
+NODE_WAIT = 120.0  # seconds to wait for all SuperNodes
 RESEND_PIECES = 32  # into how many messages the clients of a lost message are split
 
 
@@ -102,10 +103,10 @@ class GridEngine:
 
     def _nodes(self) -> list[int]:
         """Return the sorted node ids, after waiting for all of them: a round sent earlier would miss some."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + NODE_WAIT
         while len(nodes := sorted(self._grid.get_node_ids())) < self._num_nodes:
             if time.monotonic() > deadline:
-                raise EngineFailure(f"{len(nodes)} of {self._num_nodes} SuperNodes connected within 120 s")
+                raise EngineFailure(f"{len(nodes)} of {self._num_nodes} SuperNodes connected within {NODE_WAIT:g} s")
             time.sleep(0.02)
         return nodes
 

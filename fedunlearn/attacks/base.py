@@ -7,7 +7,8 @@ import numpy as np
 
 from fedunlearn.observer.access import Access, AccessRefused, allows
 from fedunlearn.observer.findings import Finding
-from fedunlearn.observer.view import Knowledge, View
+from fedunlearn.observer.knowledge import Knowledge
+from fedunlearn.observer.view import View
 from fedunlearn.registry import Registry
 from fedunlearn.settings import Settings as BaseSettings
 

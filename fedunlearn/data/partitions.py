@@ -66,7 +66,9 @@ def _rows(partitioner: Partitioner, labels: np.ndarray, num_partitions: int) -> 
 
         table = {"row": np.arange(len(labels)), "label": labels}
         partitioner.dataset = datasets.Dataset.from_dict(table)
-        return [np.array(partitioner.load_partition(number)["row"][:]) for number in range(num_partitions)]
+        return [
+            np.array(partitioner.load_partition(number)["row"][:], dtype=np.int64) for number in range(num_partitions)
+        ]
 
 
 @PARTITIONS.register("iid")

@@ -6,6 +6,7 @@ stream "batches" draws one 64-bit state, its outputs are the clients' states, an
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -27,6 +28,11 @@ def mix(states: np.ndarray) -> np.ndarray:
     return z
 
 
+@lru_cache(maxsize=16)
+def _round_state(seed: int, call: int) -> np.uint64:
+    return rng(seed, "batches", call).integers(2**64, dtype=np.uint64)
+
+
 def shuffles(seed: int, call: int, clients: Sequence[int], sizes: np.ndarray, epochs: int) -> np.ndarray:
     """Return the orders in which clients visit their samples.
 
@@ -44,8 +50,7 @@ def shuffles(seed: int, call: int, clients: Sequence[int], sizes: np.ndarray, ep
     largest = int(sizes.max())
     if largest > MOST_SAMPLES:
         raise ValueError(f"a client with {largest} samples; at most {MOST_SAMPLES} can be shuffled")
-    round_state = rng(seed, "batches", call).integers(2**64, dtype=np.uint64)
-    client_states = mix(round_state + GOLDEN * (np.asarray(clients, np.uint64) + np.uint64(1)))
+    client_states = mix(_round_state(seed, call) + GOLDEN * (np.asarray(clients, np.uint64) + np.uint64(1)))
     positions = np.arange(largest, dtype=np.uint64)
     steps = (np.arange(epochs, dtype=np.uint64)[:, None] << np.uint64(POSITION_BITS)) + positions + np.uint64(1)
     keys = mix(client_states[:, None, None] + GOLDEN * steps)

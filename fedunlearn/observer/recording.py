@@ -1,106 +1,83 @@
-"""The files of a tape: their layout, how they are written and how they are read back."""
+"""One branch of a tape, read back without any refusal: what views and the query interface stand on."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
-import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
+from fedunlearn.federation import Weights
+from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.files import TapedRound, marks_path, model_path, read_arrays, read_round, round_path
 
-from fedunlearn.federation import Kind, Update, Weights
-from fedunlearn.wire import Stack, stack
-
-HEAD = ("head.weight", "head.bias")  # of these small tensors a tape keeps every round
+When = Literal["before", "after", "final"]
 
 
-@dataclass(frozen=True)
-class TapedRound:
-    """One round as it was recorded.
+class Recording:
+    """The rounds and models of a branch, in the observer's numbering: the trunk's rounds first, then its own.
 
-    Attributes:
-        broadcast: what the clients were sent, or None when it was the model published last.
-        updates: what they sent back, by client; without metrics and private parts.
-        whole: False when only the last layer of each update was kept.
+    Args:
+        folder: of the tape.
+        branch: the branch's name.
     """
 
-    broadcast: Weights | None
-    updates: Mapping[int, Update]
-    whole: bool
+    def __init__(self, folder: Path, branch: str) -> None:
+        self.folder = folder
+        self.branch = branch
+        self._latest: tuple[int, TapedRound] | None = None  # attacks ask for one round many times over
 
+    @cached_property
+    def marks(self) -> dict[str, Any] | None:
+        """The request's round, the trunk's rounds and the method; None where nothing was marked."""
+        path = marks_path(self.folder, self.branch)
+        return read_arrays(path)[1] if path.exists() else None
 
-def head_of(weights: Weights) -> Weights:
-    """Return the tensors of the last layer."""
-    return {name: weights[name] for name in HEAD if name in weights}
+    @cached_property
+    def rounds(self) -> list[tuple[str, int]]:
+        """(branch, number within it) of every round."""
+        own = [(self.branch, n + 1) for n in range(len(list((self.folder / self.branch).glob("round-*.safetensors"))))]
+        if self.branch == "trunk" or self.marks is None:
+            return own
+        return [("trunk", n + 1) for n in range(self.marks["trunk-rounds"])] + own
 
+    def round(self, number: int) -> TapedRound:
+        """Return a round as it was recorded.
 
-def round_path(folder: Path, branch: str, number: int) -> Path:
-    """Return the file of a branch's `number`-th round, from 1."""
-    return folder / branch / f"round-{number:06d}.safetensors"
+        Raises:
+            AccessRefused: when there is no round of that number.
+        """
+        if not 1 <= number <= len(self.rounds):
+            raise AccessRefused(f"there is no round {number}; the observer saw {len(self.rounds)}")
+        if self._latest is None or self._latest[0] != number:
+            self._latest = number, read_round(round_path(self.folder, *self.rounds[number - 1]))
+        return self._latest[1]
 
+    def broadcast(self, number: int) -> Weights:
+        """Return what a round sent to the clients."""
+        sent = self.round(number).broadcast
+        branch, own = self.rounds[number - 1]
+        return self._model(branch, own - 1) if sent is None else sent
 
-def model_path(folder: Path, branch: str, number: int) -> Path:
-    """Return the file of the model that a branch published after its `number`-th round."""
-    return folder / branch / f"model-{number:06d}.safetensors"
+    def result(self, number: int) -> Weights:
+        """Return the global model after a round; where none was published, the one before stays."""
+        branch, own = self.rounds[number - 1]
+        if model_path(self.folder, branch, own).exists():
+            return self._model(branch, own)
+        return self.broadcast(number)
 
+    def _model(self, branch: str, own: int) -> Weights:
+        return read_arrays(model_path(self.folder, branch, own))[0]
 
-def marks_path(folder: Path, branch: str) -> Path:
-    """Return the file of the models before and after the request that a branch serves."""
-    return folder / branch / "marks.safetensors"
+    def model(self, when: When) -> Weights:
+        """Return the global model before the request, after it, or at the end.
 
-
-def write_arrays(path: Path, arrays: Weights, about: Mapping[str, object]) -> None:
-    """Write arrays and JSON values to one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    metadata = {key: json.dumps(value) for key, value in about.items()}
-    # safetensors sorts its keys; a model's order is part of what it is
-    metadata["names"] = json.dumps(list(arrays))
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=metadata)
-    os.replace(partial, path)
-
-
-def read_arrays(path: Path) -> tuple[Weights, dict[str, object]]:
-    """Return what `write_arrays` wrote."""
-    with safe_open(path, framework="numpy") as file:
-        about = {key: json.loads(value) for key, value in file.metadata().items()}
-        return {name: file.get_tensor(name) for name in about.pop("names")}, about
-
-
-def write_round(path: Path, broadcast: Weights | None, updates: Sequence[Update], whole: bool) -> None:
-    """Write a round; of each update the last layer alone unless `whole`."""
-    bare = [
-        replace(update, payload=update.payload if whole else head_of(update.payload), metrics={}, private=None)
-        for update in updates
-    ]
-    stacks = stack(bare)
-    arrays = {f"w/{name}": array for name, array in (broadcast or {}).items()}
-    for number, group in enumerate(stacks):
-        arrays |= {f"{number}/{name}": array for name, array in group.payload.items()}
-    about = {
-        "stacks": [[group.kind, group.client_ids] for group in stacks],
-        "sizes": [[update.client_id, update.num_examples] for update in updates],
-        "whole": whole,
-    }
-    write_arrays(path, arrays, about)
-
-
-def read_round(path: Path) -> TapedRound:
-    """Return the round that `write_round` wrote."""
-    arrays, about = read_arrays(path)
-    parts: dict[str, Weights] = {}
-    for key, array in arrays.items():
-        part, name = key.split("/", 1)
-        parts.setdefault(part, {})[name] = array
-    sizes: dict[int, int] = dict(about["sizes"])  # type: ignore[call-overload]
-    stacks: list[tuple[Kind, list[int]]] = about["stacks"]  # type: ignore[assignment]
-    updates = {
-        update.client_id: update
-        for number, (kind, clients) in enumerate(stacks)
-        for update in Stack(kind, clients, parts.get(str(number), {})).updates(sizes)
-    }
-    return TapedRound(parts.get("w"), updates, bool(about["whole"]))
+        Raises:
+            AccessRefused: when the branch knows no such moment.
+        """
+        path = marks_path(self.folder, self.branch)
+        if path.exists():
+            arrays, _ = read_arrays(path)
+            return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{when}/")}
+        if when != "final" or not self.rounds:
+            raise AccessRefused(f'branch "{self.branch}" serves no request: there is no model {when} it')
+        return self.result(len(self.rounds))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from fedunlearn.federation import Order, Outcome, Update, Weights
 from fedunlearn.observer.access import Access
-from fedunlearn.observer.recording import marks_path, model_path, round_path, write_arrays, write_round
+from fedunlearn.observer.files import marks_path, model_path, round_path, write_arrays, write_round
+from fedunlearn.observer.recording import Recording
 from fedunlearn.observer.view import View, selects
 
 Keeps = Callable[[str, int], bool]  # (branch, the round's number within the branch, from 1)
@@ -52,18 +52,18 @@ def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> K
 
     def keeps(branch: str, number: int) -> bool:
         before = 0 if branch == "trunk" or not request_rounds else request_rounds[0]
-        around = list(request_rounds) or [None]
+        around: Sequence[int | None] = request_rounds or [None]
         return any(selects(observer.rounds, before + number, at) for observer in observers for at in around)
 
     return keeps
 
 
 class Tape:
-    """What happened on the wire, one folder per branch; give its two methods to the federation's listeners.
+    """What happened on the wire, one folder per branch; its `on_round` and `on_model` are the federation's listeners.
 
     A tape holds the broadcast and the published model of every round, every update's last layer, and whole updates
     of the rounds that `keeps` names. It never holds metrics, private parts, task settings or replies that are
-    neither gradients nor weights. Recording a branch again replaces what was recorded of it.
+    neither gradients nor weights. Recording a branch anew replaces what was recorded of it.
 
     Args:
         folder: where the files go.
@@ -77,7 +77,8 @@ class Tape:
 
     def _reel(self, branch: str) -> _Reel:
         if branch not in self._reels:
-            shutil.rmtree(self.folder / branch, ignore_errors=True)
+            for file in (self.folder / branch).glob("*.safetensors"):
+                file.unlink()
             self._reels[branch] = _Reel()
         return self._reels[branch]
 
@@ -127,9 +128,13 @@ class Tape:
         about = {"request-round": request_round, "trunk-rounds": trunk, "method": method}
         write_arrays(marks_path(self.folder, branch), arrays, about)
 
+    def recording(self, branch: str = "trunk") -> Recording:
+        """Return everything that was recorded of a branch: for the query interface, never for an attack."""
+        return Recording(self.folder, branch)
+
     def view(self, observer: Observer, branch: str = "trunk") -> View:
         """Return what `observer` sees of a branch: the trunk's rounds up to the request, then the branch's own."""
-        return View(self.folder, branch, observer.access, frozenset(observer.flags), tuple(observer.rounds))
+        return View(self.recording(branch), observer.access, frozenset(observer.flags), tuple(observer.rounds))
 
 
 def _same(one: Weights, other: Weights | None) -> bool:

@@ -12,15 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fedunlearn.judging.groups import cell_label
-from fedunlearn.judging.judge import METRIC_NAMES
+from fedunlearn.judging.references import numbered
 from fedunlearn.reporting import words
 
 SHOWN_CELLS = 8  # more are told by their summary alone
+WIDE = 110  # characters; a narrower terminal gets fewer columns
 HEADLINE = {
-    "labels": ("irec", "exact"),
+    "labels": ("irec",),
     "images": ("rebuilt-share", "psnr"),
-    "forgotten-classes": ("top-1", "exact-set", "false-alarm"),
-    "membership": ("auc", "tpr-at-1-fpr"),
+    "forgotten-classes": ("top-1",),
+    "membership": ("auc",),
 }
 TOPICS = {
     "labels": "labels",
@@ -40,12 +41,11 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
     """
     if len(cells) <= SHOWN_CELLS:
         for results in cells:
-            console.print(_cell(results))
+            console.print(_cell(results, wide=console.width >= WIDE))
     if summary and has_trials(summary):
-        console.print(_rates(summary))
-        if summary["alarms"]:
-            console.print(_alarms(summary))
-        console.print(_accuracies(summary))
+        for table in (_rates(summary), _alarms(summary), _accuracies(summary)):
+            if table.row_count:
+                console.print(table)
 
 
 def has_trials(summary: Mapping[str, Any]) -> bool:
@@ -53,19 +53,34 @@ def has_trials(summary: Mapping[str, Any]) -> bool:
     return any(group["cells"] > 1 for group in summary["groups"])
 
 
-def _cell(results: Mapping[str, Any]) -> RenderableType:
+def headline_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the rows of a summary that everybody should see first; the false alarms have a table of their own."""
+    rows = [row for row in summary["rows"] if row["branch"] not in words.CONTROLS]
+    return [row for row in rows if row["metric"] in HEADLINE[row["finds"]]]
+
+
+def _table(title: str, texts: Sequence[str], figures: Sequence[str], gap: int = 2) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, gap, 0, 0))
+    for name in texts:
+        table.add_column(name, no_wrap=bool(name))
+    for name in figures:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _cell(results: Mapping[str, Any], *, wide: bool) -> RenderableType:
     scenario = results["scenario"]
     title = scenario.get("title") or scenario.get("name") or "fedunlearn"
     label = cell_label(results.get("cell", {}))
-    parts: list[RenderableType] = [_story(results), Text(), _branches(results)]
+    parts: list[RenderableType] = [_story(results), Text(), _branches(results, wide)]
     if results["attacks"]:
-        parts += [Text(), _attacks(results)]
+        parts += [Text(), _attacks(results, wide)]
     name = escape(f"{title}: {label}" if label else title)
-    return Panel(Group(*parts), title=f"[bold]{name}", title_align="left", padding=(1, 2))
+    return Panel(Group(*parts), title=f"[bold]{name}", title_align="left", padding=(1, 1))
 
 
 def _story(results: Mapping[str, Any]) -> Table:
-    story = Table.grid(padding=(0, 2))
+    story = Table.grid(padding=(0, 2, 0, 0))
     story.add_column(style="bold cyan", no_wrap=True)
     story.add_column(ratio=1)
     names = words.class_names(results)
@@ -80,69 +95,60 @@ def _story(results: Mapping[str, Any]) -> Table:
     return story
 
 
-def _branches(results: Mapping[str, Any]) -> Table:
-    table = Table(title="The models", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    for name in ("model", "", "forgotten", "retained", "test", "final SHA-256"):
-        table.add_column(name, justify="right" if name in ("forgotten", "retained", "test") else "left", no_wrap=bool(name))
+def _branches(results: Mapping[str, Any], wide: bool) -> Table:
+    texts = ("model", "") if wide else ("model",)
+    table = _table("The models: accuracy on what was forgotten, on the rest, on unseen data", texts, ())
+    for name in ("forgotten", "retained", "test", "SHA-256"):
+        table.add_column(name, justify="right", no_wrap=True)
     for branch in results["branches"]:
         metrics = branch["metrics"]
         accuracies = (metrics["forget_accuracy"], metrics["retain_accuracy"], metrics["test_accuracy"])
-        meaning = words.BRANCHES.get(branch["name"], "unlearning method")
+        meaning = [f"[dim]{words.BRANCHES.get(branch['name'], 'unlearning method')}"] if wide else []
         shown = [words.percent(accuracy) for accuracy in accuracies]
-        table.add_row(escape(branch["id"]), f"[dim]{meaning}", *shown, f"[dim]{branch['sha256'][:12]}")
+        table.add_row(escape(branch["id"]), *meaning, *shown, f"[dim]{branch['sha256'][:12]}")
     return table
 
 
-def _attacks(results: Mapping[str, Any]) -> Table:
-    table = Table(title="The observer's score", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    for name in ("attack", "after", "measure"):
-        table.add_column(name, no_wrap=True)
-    for name in ("value", "n", "95 % interval", "chance", "no attack", "control", "retrained"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in results["attacks"]:
-        for metric in HEADLINE[row["finds"]]:
-            if metric in row["metrics"]:
-                table.add_row(*_scores(row, metric))
+def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
+    compared = ("chance", "no attack", "control", "retrained") if wide else ("chance", "control")
+    table = _table(
+        "The observer's score", ("attack, after",), ("value", "n", "95 % interval", *compared), 2 if wide else 1
+    )
+    rows = results["attacks"]
+    labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
+    before = None
+    for label, row in zip(labels, rows, strict=True):
+        if before != (label, row["observer"]):
+            table.add_row(f"[cyan]{escape(label)}")
+            before = (label, row["observer"])
+        for metric in HEADLINE[row["finds"]] if "false-alarm" not in row["metrics"] else ("false-alarm",):
+            table.add_row(f"  {escape(row['branch'])}: {metric}", *_scores(row, metric, wide))
     return table
 
 
-def _scores(row: Mapping[str, Any], metric: str) -> list[str]:
+def _scores(row: Mapping[str, Any], metric: str, wide: bool) -> list[str]:
     entry = row["metrics"][metric]
-    compared = [words.amount(metric, entry[name]) for name in ("chance", "baseline", "control", "oracle")]
-    value = "failed" if entry["value"] is None and row["status"] != "done" else words.amount(metric, entry["value"])
-    measured = [value, str(entry["n"]), words.span(metric, entry["ci"])]
-    return [escape(row["name"]), escape(row["branch"]), metric, f"[bold]{measured[0]}", *measured[1:], *compared]
+    references = ("chance", "baseline", "control", "oracle") if wide else ("chance", "control")
+    value = words.amount(metric, entry["value"]) if row["status"] == "done" else row["status"]
+    compared = [words.amount(metric, entry[name]) for name in references]
+    return [f"[bold]{value}", str(entry["n"]), words.span(metric, entry["ci"]), *compared]
 
 
 def _rates(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="Over all cells", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    for name in ("cells", "attack", "after", "measure"):
-        table.add_column(name, no_wrap=True)
-    for name in ("value", "n", "95 % interval", "chance", "no attack", "p (Holm)"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ("value", "n", "95 % interval", "chance", "no attack", "p (Holm)")
+    table = _table("Over all cells", ("cells", "attack", "after", "measure"), columns)
     for row in headline_rows(summary):
         metric = row["metric"]
-        p = "–" if row["p_holm"] is None else f"{row['p_holm']:.2g}"
+        p = words.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
         figures = [words.amount(metric, row["value"]), str(row["n"]), words.span(metric, row["ci"])]
         compared = [words.amount(metric, row["chance"]), words.amount(metric, row["baseline"]), p]
         table.add_row(escape(row["group"]), row["attack"], escape(row["branch"]), metric, *figures, *compared)
     return table
 
 
-def headline_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the rows of a summary that everybody should see first; the false alarms have a table of their own."""
-    return [
-        row for row in summary["rows"] if row["metric"] in HEADLINE[row["finds"]][:2] and row["branch"] not in words.CONTROLS
-    ]
-
-
 def _alarms(summary: Mapping[str, Any]) -> Table:
     title = "False alarms where no class was forgotten"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    for name in ("cells", "attack", "on"):
-        table.add_column(name, no_wrap=True)
-    for name in ("alarms", "rate", "95 % interval", "nominal"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table(title, ("cells", "attack", "on"), ("alarms", "rate", "95 % interval", "nominal"))
     for row in summary["alarms"]:
         count = f"{row['alarms']} of {row['n']}"
         rates = [words.percent(row["rate"]), words.span("false-alarm", row["ci"]), words.percent(row["nominal"])]
@@ -151,20 +157,12 @@ def _alarms(summary: Mapping[str, Any]) -> Table:
 
 
 def _accuracies(summary: Mapping[str, Any]) -> Table:
-    table = Table(title="The models, mean over cells", title_justify="left", box=None, padding=(0, 2, 0, 0), title_style="bold")
-    for name in ("cells", "model"):
-        table.add_column(name, no_wrap=True)
-    for name in ("forgotten", "retained", "test", "retained above retraining"):
-        table.add_column(name, justify="right", no_wrap=True)
+    figures = ("forgotten", "retained", "test", "retained above retraining")
+    table = _table("The models, mean over cells", ("cells", "model"), figures)
     for group, branch in dict.fromkeys((row["group"], row["branch"]) for row in summary["accuracy"]):
         found = {r["metric"]: r for r in summary["accuracy"] if (r["group"], r["branch"]) == (group, branch)}
         shown = [words.percent(found[f"{name}_accuracy"]["value"]) for name in ("forget", "retain", "test")]
         above = found["retain_accuracy"]["above_retrain"]
-        distance = "–" if above is None else f"{100 * above:+.1f} points"
+        distance = words.DASH if above is None else f"{100 * above:+.1f} points"
         table.add_row(escape(group), escape(branch), *shown, distance)
     return table
-
-
-def metric_names(finds: str) -> tuple[str, ...]:
-    """Return every metric of what an attack looks for, in the order of the reports."""
-    return METRIC_NAMES[finds]

@@ -8,6 +8,7 @@ from typing import Any
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
+DASH = "\u2013"
 CONTROLS = ("control", "placebo")
 ACCESS = {
     "labels": "may ask the final model for labels",
@@ -18,6 +19,15 @@ ACCESS = {
     "broadcasts": "sees every model the server sends out, as a curious client does",
     "aggregate-only": "sees every sum of updates, as a server under secure aggregation does",
     "updates": "sees what every single client sends, as a curious server does",
+}
+CAPABILITIES = {
+    "labels": "labels that the final model gives its queries",
+    "probabilities": "probabilities that the final model gives its queries",
+    "before": "the model before the request as well",
+    "weights": "the weights of the final model",
+    "broadcasts": "every model that is sent to the clients",
+    "aggregate": "the sum of the updates of every round",
+    "updates": "each client's own update",
 }
 BRANCHES = {
     "trunk": "before forgetting",
@@ -33,34 +43,42 @@ _SHARES = (
 
 
 def percent(value: float | None) -> str:
-    """Return a share for a reader, – when unknown.
+    """Return a share for a reader, a dash when it is unknown.
 
     Example:
-        >>> percent(0.9549), percent(1.0), percent(None)
-        ('95.5 %', '100 %', '–')
+        >>> percent(0.9549), percent(1.0), percent(0.00001), percent(None) == DASH
+        ('95.5%', '100%', '<0.01%', True)
     """
-    return "–" if value is None else f"{100 * value:.1f}".removesuffix(".0") + " %"
+    if value is None:
+        return DASH
+    return "<0.01%" if 0 < value < 1e-4 else f"{100 * value:.3g}%"
 
 
 def amount(metric: str, value: float | None) -> str:
     """Return the value of a metric in its unit: percent, dB, or a plain number.
 
     Example:
-        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613), amount("auc", None)
-        ('50 %', '27.1 dB', '0.61', '–')
+        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613)
+        ('50%', '27.1 dB', '0.61')
     """
     if value is None:
-        return "–"
+        return DASH
     if metric in _SHARES or metric.endswith("accuracy"):
         return percent(value)
     return f"{value:.1f} dB" if metric.startswith("psnr") else f"{value:.2f}"
 
 
 def span(metric: str, ends: Sequence[float | None]) -> str:
-    """Return an interval for a reader."""
+    """Return an interval for a reader, the unit once.
+
+    Example:
+        >>> span("top-1", [0.207, 1.0]), span("psnr", [15.84, 32.0])
+        ('20.7 … 100%', '15.8 … 32.0 dB')
+    """
     if None in ends:
-        return "–"
-    return " … ".join(amount(metric, end) for end in ends)
+        return DASH
+    low, high = (amount(metric, end) for end in ends)
+    return f"{low.removesuffix(' dB').removesuffix('%')} … {high}"
 
 
 def names_of(classes: Sequence[int], names: Sequence[str]) -> str:
@@ -87,11 +105,11 @@ def request_sentence(request: Row, names: Sequence[str]) -> str:
     scope, target = request.get("scope", "sample"), request.get("target", [])
     size = request.get("samples")
     what = {
-        "class": f"all samples of {names_of(target, names)}",
-        "client": f"all data of client {', '.join(map(str, target))}",
+        "class": names_of(target, names),
+        "client": f"client {', '.join(map(str, target))}",
         "sample": "single samples",
     }[scope]
-    count = "" if size is None else f" ({size} samples)"
+    count = "" if size is None else f" ({size} training samples)"
     asked = f"After round {request['round']} the federation was asked to forget {what}{count}."
     if request["state"] == "done":
         return asked
@@ -100,21 +118,25 @@ def request_sentence(request: Row, names: Sequence[str]) -> str:
 
 def observer_sentence(observer: Row) -> str:
     """Say what an observer sees."""
-    return f"{observer['name']} {ACCESS[observer['access']]}."
+    return f'The observer "{observer["name"]}" {ACCESS[observer["access"]]}.'
 
 
 def findings(results: Results) -> list[tuple[str, str]]:
-    """Return (topic, sentence) for everything the attacks found, chance and control named beside it."""
-    rows = results["attacks"]
+    """Return (what was looked for, sentence) for every attack, chance and control named beside the finding."""
     names = class_names(results)
-    sentences = [("labels", _labels(row)) for row in rows if row["finds"] == "labels"]
-    sentences += [("images", _images(row)) for row in rows if row["finds"] == "images"]
-    for finds, say in (("forgotten-classes", _classes), ("membership", _membership)):
-        chosen = [row for row in rows if row["finds"] == finds]
-        for attack in dict.fromkeys((row["name"], row["observer"]) for row in chosen):
-            same = [row for row in chosen if (row["name"], row["observer"]) == attack]
-            sentences.append((finds, say(same, names)))
-    return sentences
+    by_attack: dict[tuple[str, str, str], list[Row]] = {}
+    for row in results["attacks"]:
+        by_attack.setdefault((row["name"], row["observer"], row["finds"]), []).append(row)
+    return [(finds, finding(finds, rows, names)) for (_, _, finds), rows in by_attack.items()]
+
+
+def finding(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
+    """Return what one attack found, over all branches that it was run on."""
+    if finds == "labels":
+        return " ".join(_labels(row) for row in rows)
+    if finds == "images":
+        return " ".join(_images(row) for row in rows)
+    return _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
 
 
 def value(row: Row, metric: str) -> float | None:
@@ -160,7 +182,7 @@ def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
     right = [row["branch"] for row in request if value(row, "top-1") == 1]
     wrong = [row["branch"] for row in request if row["branch"] not in right]
     if not request or all(value(row, "top-1") is None for row in request):
-        return f"{name}: " + (_failed(request[0]) if request else "was run on the controls only.")
+        return _failed(request[0]) if request else f"{name} was run on the controls only."
     metric = request[0]["metrics"]["top-1"]
     parts = []
     if right:
@@ -183,7 +205,7 @@ def _alarms(rows: Sequence[Row]) -> str:
     return f"No false alarm on {_list([row['branch'] for row in controls])}."
 
 
-def _membership(rows: Sequence[Row], names: Sequence[str]) -> str:
+def _membership(rows: Sequence[Row]) -> str:
     known = [row for row in rows if value(row, "auc") is not None]
     if not known:
         return _failed(rows[0])

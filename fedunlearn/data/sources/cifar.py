@@ -118,6 +118,10 @@ def _reconstruct(kind: type, shape: Any, code: Any) -> _Array:
     return _Array()
 
 
+def _frombuffer(content: bytes | bytearray, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return np.frombuffer(bytes(content), dtype.numeric()).reshape(shape, order="F" if order == "F" else "C")
+
+
 def _scalar(dtype: _Dtype, content: bytes) -> Any:
     return np.frombuffer(content, dtype.numeric())[0]
 
@@ -134,6 +138,8 @@ class _RestrictedUnpickler(pickle.Unpickler):
         ("numpy", "dtype"): _Dtype,
         ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
         ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy.core.numeric", "_frombuffer"): _frombuffer,  # pickles of protocol 5
+        ("numpy._core.numeric", "_frombuffer"): _frombuffer,
         ("numpy.core.multiarray", "scalar"): _scalar,
         ("numpy._core.multiarray", "scalar"): _scalar,
         ("_codecs", "encode"): _encode,

@@ -55,13 +55,11 @@ def read_parquet(path: Path, settings: DataSettings, scratch: Path) -> Source:
         raise DataError(f"{path}: no .parquet file in it")
     with quiet_datasets():
         import datasets
-        import pyarrow.parquet
 
-        for file in files:
-            try:
-                pyarrow.parquet.read_schema(file)
-            except (OSError, pyarrow.ArrowException) as error:
-                raise DataError(f"{file}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+        columns = [_columns_of(file) for file in files]
+        for file, found in zip(files, columns, strict=True):
+            if found != columns[0]:  # `datasets` would take the first file's class names for all
+                raise DataError(f"{file}: other columns or class names than {files[0].name}")
         parts: dict[str, list[str]] = {}
         for file in files:
             parts.setdefault(_part_name(file, path), []).append(str(file))
@@ -71,6 +69,18 @@ def read_parquet(path: Path, settings: DataSettings, scratch: Path) -> Source:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise DataError(f"{path}: the parquet files cannot be loaded ({reason})") from error
         return _source(tables, settings, str(path))
+
+
+def _columns_of(file: Path) -> dict[str, list[str] | None]:
+    """Return the class names of each column of a parquet file; None for a column without."""
+    import datasets
+    import pyarrow.parquet
+
+    try:
+        features = datasets.Features.from_arrow_schema(pyarrow.parquet.read_schema(file))
+    except (OSError, pyarrow.ArrowException) as error:
+        raise DataError(f"{file}: not a readable parquet file ({str(error).splitlines()[0]})") from error
+    return {name: getattr(feature, "names", None) for name, feature in features.items()}
 
 
 def _part_name(file: Path, root: Path) -> str:

@@ -1,0 +1,1 @@
+"""What classes were forgotten?"""

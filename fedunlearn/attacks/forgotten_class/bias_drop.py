@@ -1,0 +1,131 @@
+"""The forgotten class from the head's bias, which falls when a class is absent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from fedunlearn.attacks.base import ATTACKS, Attack, Finds
+from fedunlearn.attacks.forgotten_class.decisions import broken_ties, outliers
+from fedunlearn.attacks.forgotten_class.windows import Evidence, fewer_rises, larger_drop
+from fedunlearn.federation import Weights
+from fedunlearn.observer.access import Access, AccessRefused, allows
+from fedunlearn.observer.findings import ForgottenClasses
+from fedunlearn.observer.knowledge import Knowledge
+from fedunlearn.observer.view import View
+from fedunlearn.settings import Settings
+
+Form = Literal["rises", "sum", "two-models"]
+FORMS: dict[Form, Access] = {"rises": "updates", "sum": "broadcasts", "two-models": "weights-before-after"}
+TESTS: dict[Form, Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Evidence]] = {
+    "rises": fewer_rises,
+    "sum": larger_drop,
+}
+FEWEST_BEFORE = 3  # rounds before the request without which nothing can be named
+
+
+class BiasDropSettings(Settings):
+    """Settings of `bias-drop`."""
+
+    form: Literal["auto", "rises", "sum", "two-models"] = Field(
+        default="auto",
+        description="rises: whose updates raise the bias; sum: how far the global bias falls; two-models: before "
+        'against after; "auto": the first that the access level allows.',
+    )
+    window: int = Field(default=5, ge=1, description="Rounds after the request that are looked at, at most.")
+    reference: int = Field(
+        default=50, ge=FEWEST_BEFORE, description="Rounds before the request that they are compared with, at most."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="Nominal false-alarm level, over all classes together.")
+
+
+@ATTACKS.register("bias-drop")
+class BiasDrop(Attack):
+    """Classes whose head bias stops rising, or falls faster, once a request has been served.
+
+    Identity (softmax cross-entropy, plain SGD): the bias of an absent class changes by -rate * mean probability < 0
+    in every step. Three forms, by what the observer sees:
+
+    * `rises` (client updates): how many updates raise the bias of class c in the window after the request, against
+      the rounds before it. Fisher's exact test per class; score -log10 p.
+    * `sum` (broadcasts): s_c = -sum over the window of (change of the global bias - its mean before the request),
+      standardised by the class's spread before; Student's t test. Weak for FedSGD with small batches.
+    * `two-models`: s_c = -(bias after - bias before); classes are named by a one-sided outlier test.
+
+    The first two name the classes whose p-value is below alpha over the number of classes (Bonferroni), and none
+    when fewer than three rounds before the request were seen. Without the flag request-round every round is tried
+    as the request's, the strongest is reported, and alpha is divided by the number of tries as well. `sum` takes
+    the later half of the rounds before, as early training drifts.
+
+    Source: identities of class absence in federated learning; drift removal by the rounds before. Deviation: tests
+    instead of a threshold of three median absolute deviations. A head without bias is read by the row sums of its
+    weights, which needs features that are not negative. Server momentum smears `sum`, not `rises`.
+    """
+
+    Settings: ClassVar[type[BiasDropSettings]] = BiasDropSettings
+    needs: ClassVar[Access] = "weights-before-after"
+    finds: ClassVar[Finds] = "forgotten-classes"
+
+    def run(self, view: View, knowledge: Knowledge, rng: np.random.Generator) -> ForgottenClasses:
+        """Rank the classes and name those that stand out."""
+        settings: BiasDropSettings = self.settings
+        form = next(form for form, level in FORMS.items() if allows(view.access, level))
+        form = form if settings.form == "auto" else settings.form
+        notes = {"form": form, "nominal-false-alarm-rate": settings.alpha}
+        if form == "two-models":
+            scores = level(view.before()) - level(view.after())
+            return ForgottenClasses(broken_ties(scores, rng), outliers(scores, settings.alpha), notes)
+        splits = candidate_rounds(view)
+        series = [changes(view, number + 1, form) for number in range(view.num_rounds)]
+        evidence = [self._compare(series, split, form) for split in splits]
+        best = int(np.argmin([item.p_values.min() for item in evidence]))
+        bound = settings.alpha / (knowledge.num_classes * len(splits))
+        named = tuple(np.flatnonzero(evidence[best].p_values < bound).tolist())
+        found = {"request-round": splits[best], "p-values": evidence[best].p_values.tolist()}
+        return ForgottenClasses(broken_ties(evidence[best].scores, rng), named, notes | found)
+
+    def _compare(self, series: Sequence[np.ndarray], split: int, form: Form) -> Evidence:
+        """Return the evidence for a request after the first `split` rounds."""
+        settings: BiasDropSettings = self.settings
+        count = settings.reference if form == "rises" else min(settings.reference, max(split // 2, FEWEST_BEFORE))
+        before, after = series[max(split - count, 0) : split], series[split : split + settings.window]
+        if len(before) >= FEWEST_BEFORE:
+            return TESTS[form](before, after)
+        seen = np.concatenate([change.reshape(-1, change.shape[-1]) for change in after])
+        scores = -(seen > 0).mean(axis=0) if form == "rises" else -seen.sum(axis=0)
+        return Evidence(scores, np.ones(len(scores)))
+
+
+def candidate_rounds(view: View) -> list[int]:
+    """Return how many rounds may have come before the request: one number where the observer knows it.
+
+    Raises:
+        AccessRefused: when no round was watched after the request.
+    """
+    if "request-round" not in view.flags:
+        splits = list(range(FEWEST_BEFORE, view.num_rounds))
+    else:
+        splits = [view.request_round] if view.request_round < view.num_rounds else []
+    if not splits:
+        raise AccessRefused(f"bias-drop compares rounds; {view.num_rounds} were watched, none after the request")
+    return splits
+
+
+def changes(view: View, number: int, form: Form) -> np.ndarray:
+    """Return the bias changes in a round: (updates, num_classes) for `rises`, (num_classes,) for `sum`."""
+    start = level(view.broadcast(number))
+    if form == "sum":
+        return level(view.result(number)) - start
+    updates = [view.update(number, client, head=True) for client in view.clients(number)]
+    moves = [-level(u.payload) if u.kind == "gradient" else level(u.payload) - start for u in updates]
+    return np.array(moves).reshape(-1, len(start))
+
+
+def level(head: Weights) -> np.ndarray:
+    """Return the head's bias (num_classes,) in float64, or its rows' sums where it has none."""
+    if "head.bias" in head:
+        return head["head.bias"].astype(np.float64)
+    return head["head.weight"].astype(np.float64).sum(axis=1)

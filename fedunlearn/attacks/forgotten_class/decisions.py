@@ -1,0 +1,58 @@
+"""Naming classes at a nominal false-alarm level, and ranking without favour."""
+
+import numpy as np
+from scipy import stats
+
+FEWEST = 5  # classes below which nothing stands out from the rest
+
+
+def outliers(scores: np.ndarray, alpha: float, most: int | None = None) -> tuple[int, ...]:
+    """Return the classes whose scores lie above what the other classes' spread explains.
+
+    The generalised extreme Studentised deviate test (Rosner, Technometrics 25, 1983), one-sided: of up to `most`
+    highest scores, taken out one by one, as many are outliers as the last significant one says. One masked by
+    another is found. With no outlier and normal scores, any is named with probability `alpha`.
+
+    Args:
+        scores: (num_classes,), finite.
+        alpha: nominal false-alarm level.
+        most: how many can be named, default a third of the classes.
+
+    Returns:
+        Ascending class numbers; none where there are fewer than 5 classes or all scores are equal.
+
+    Example:
+        >>> outliers(np.array([0.1, -0.3, 0.2, 5.0, 0.0, -0.1, 0.3, -0.2, 0.15, 6.0]), alpha=0.05)
+        (3, 9)
+    """
+    n = len(scores)
+    if n < FEWEST:
+        return ()
+    left, order, found = np.arange(n), [], 0
+    for i in range(1, (n // 3 if most is None else most) + 1):
+        rest = scores[left]
+        spread = rest.std(ddof=1)
+        if not spread:
+            break
+        top = int(rest.argmax())
+        deviate = (rest[top] - rest.mean()) / spread
+        order.append(int(left[top]))
+        left = np.delete(left, top)
+        if deviate > critical_deviate(n, i, alpha):
+            found = i
+    return tuple(sorted(order[:found]))
+
+
+def critical_deviate(n: int, i: int, alpha: float) -> float:
+    """Return the critical value of the `i`-th extreme Studentised deviate of `n` numbers, one-sided."""
+    freedom = n - i - 1
+    t = stats.t.ppf(1 - alpha / (n - i + 1), freedom)
+    return float((n - i) * t / np.sqrt((freedom + t**2) * (n - i + 1)))
+
+
+def broken_ties(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return scores in the same order, where equal ones are put in random order by less than any other gap."""
+    distinct = np.unique(scores)
+    gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0
+    places = rng.permutation(len(scores)) / len(scores)
+    return scores + places * gap / 2 if len(distinct) < len(scores) else scores

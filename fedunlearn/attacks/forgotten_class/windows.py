@@ -1,0 +1,59 @@
+"""Two ways to tell whether a class left the training data between the rounds before and after a request.
+
+Both see one row per round. Absent classes are pushed down in every step of plain SGD: the bias of a class that is
+in no client's data cannot rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Per class (num_classes,): the score (higher = more likely forgotten) and the one-sided p-value."""
+
+    scores: np.ndarray
+    p_values: np.ndarray
+
+
+def fewer_rises(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
+    """Return the evidence that client updates raise a class's bias more rarely than before.
+
+    Fisher's exact test of the 2x2 table (before or after, risen or not), lower tail. Counting all updates of a round
+    as independent draws is conservative: clients differ in their data, so their number of rises varies less.
+
+    Args:
+        before: per round the updates' bias changes (updates, num_classes).
+        after: the same after the request.
+    """
+    (old, old_size), (new, new_size) = _rises(before), _rises(after)
+    p_values = stats.hypergeom.cdf(new, old_size + new_size, old + new, new_size)
+    return Evidence(-np.log10(np.maximum(p_values, np.finfo(float).tiny)), p_values)
+
+
+def _rises(rounds: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+    changes = np.concatenate(list(rounds))
+    return (changes > 0).sum(axis=0), len(changes)
+
+
+def larger_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
+    """Return the evidence that a class's bias falls faster than before.
+
+    s_c = -sum over the rounds after of (change - mean change before), standardised by the class's own spread in the
+    rounds before: Student's t with (rounds before - 1) degrees of freedom. Successive changes of a trained model
+    tend to cancel, which makes the test conservative.
+
+    Args:
+        before: per round the global bias change (num_classes,), at least two rounds.
+        after: the same after the request.
+    """
+    old, new = np.stack(before), np.stack(after)
+    drop = -(new - old.mean(axis=0)).sum(axis=0)
+    spread = np.maximum(old.std(axis=0, ddof=1), np.finfo(float).tiny)
+    scores = drop / (spread * np.sqrt(len(new) * (1 + len(new) / len(old))))
+    return Evidence(scores, stats.t.sf(scores, len(old) - 1))

@@ -1,0 +1,1 @@
+"""Which images are behind an update?"""

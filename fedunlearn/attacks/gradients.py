@@ -1,0 +1,80 @@
+"""From what a client sent to a mean gradient: the one place where the sign of an update matters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fedunlearn.federation import Update, Weights
+from fedunlearn.observer.access import AccessRefused
+
+
+@dataclass(frozen=True)
+class LocalSteps:
+    """What the local steps of a FedAvg client add up to.
+
+    Attributes:
+        weights: (T,) the share of each step's gradient in the update, summing to 1.
+        scale: what the sum of the weighted gradients was multiplied by: theta_0 - theta_T = scale * mean gradient.
+        decay: the weight decay.
+        proximal: the strength of FedProx's pull to the broadcast.
+    """
+
+    weights: np.ndarray
+    scale: float
+    decay: float
+    proximal: float
+
+
+def local_steps(learning: Mapping[str, Any] | None, num_examples: int) -> LocalSteps:
+    """Return the steps of a client that trains as `learning` says on `num_examples` samples.
+
+    With momentum mu the gradient of step t enters rho_t = (1 - mu^(T-t)) / (1 - mu) times (t = 0..T-1): velocities
+    start at zero, without dampening or Nesterov. A last batch that is shorter weighs as much as a whole one.
+
+    Raises:
+        AccessRefused: when the attacker does not know how the clients learn.
+    """
+    if learning is None:
+        raise AccessRefused('to turn weights into a gradient the observer needs the flag "learning-known"')
+    steps = int(learning["local-epochs"]) * math.ceil(num_examples / int(learning["batch-size"]))
+    steps = min(steps, learning.get("max-steps") or steps)
+    momentum = float(learning.get("momentum", 0.0))
+    left = np.arange(steps, 0, -1)
+    rho = (1 - momentum**left) / (1 - momentum) if momentum else np.ones(steps)
+    scale = float(learning["learning-rate"]) * rho.sum()
+    return LocalSteps(
+        rho / rho.sum(), scale, float(learning.get("weight-decay", 0.0)), float(learning.get("proximal-mu", 0.0))
+    )
+
+
+def mean_gradient(update: Update, broadcast: Weights, learning: Mapping[str, Any] | None) -> Weights:
+    """Return the mean gradient of the loss that an update carries, in float64, for floating-point tensors.
+
+    A gradient update is one already (less weight decay, where that is known). From the weights theta_T of a client
+    that took T steps of plain SGD it is (theta_0 - theta_T) / (T * rate); momentum, weight decay and the proximal
+    term are accounted for, the last two at the mean of theta_0 and theta_T.
+
+    Args:
+        update: what the client sent.
+        broadcast: theta_0.
+        learning: how the clients learn; only needed for weights.
+
+    Raises:
+        AccessRefused: for weights, when `learning` is None.
+    """
+    sent = {name: array.astype(np.float64) for name, array in update.payload.items() if array.dtype.kind == "f"}
+    if update.kind == "gradient":
+        decay = float((learning or {}).get("weight-decay", 0.0))
+        return {name: array - decay * broadcast[name] for name, array in sent.items()}
+    steps = local_steps(learning, update.num_examples)
+    gradient = {}
+    for name, local in sent.items():
+        start = broadcast[name].astype(np.float64)
+        pull = steps.decay * (start + local) / 2 + steps.proximal * (local - start) / 2
+        gradient[name] = (start - local) / steps.scale - pull
+    return gradient

@@ -1,0 +1,1 @@
+"""How many samples of each class are behind an update?"""

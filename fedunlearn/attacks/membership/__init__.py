@@ -1,0 +1,1 @@
+"""Is a sample still part of the training data?"""

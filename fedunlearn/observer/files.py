@@ -1,0 +1,104 @@
+"""The files of a tape: their names, their layout, and how they are written and read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from fedunlearn.federation import Update, Weights
+from fedunlearn.wire import Stack, stack
+
+HEAD = ("head.weight", "head.bias")  # of these small tensors a tape keeps every round
+
+
+@dataclass(frozen=True)
+class TapedRound:
+    """One round as it was recorded.
+
+    Attributes:
+        broadcast: what the clients were sent, or None when it was the model published last.
+        updates: what they sent back, by client; without metrics and private parts.
+        whole: False when only the last layer of each update was kept.
+    """
+
+    broadcast: Weights | None
+    updates: Mapping[int, Update]
+    whole: bool
+
+
+def head_of(weights: Weights) -> Weights:
+    """Return the tensors of the last layer."""
+    return {name: weights[name] for name in HEAD if name in weights}
+
+
+def round_path(folder: Path, branch: str, number: int) -> Path:
+    """Return the file of a branch's `number`-th round, from 1."""
+    return folder / branch / f"round-{number:06d}.safetensors"
+
+
+def model_path(folder: Path, branch: str, number: int) -> Path:
+    """Return the file of the model that a branch published after its `number`-th round."""
+    return folder / branch / f"model-{number:06d}.safetensors"
+
+
+def marks_path(folder: Path, branch: str) -> Path:
+    """Return the file of the models before and after the request that a branch serves."""
+    return folder / branch / "marks.safetensors"
+
+
+def write_arrays(path: Path, arrays: Weights, about: Mapping[str, Any]) -> None:
+    """Write arrays and JSON values to one safetensors file, atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    # safetensors sorts its keys; a model's order is part of what it is
+    metadata = {key: json.dumps(value) for key, value in about.items()} | {"names": json.dumps(list(arrays))}
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=metadata)
+    os.replace(partial, path)
+
+
+def read_arrays(path: Path) -> tuple[Weights, dict[str, Any]]:
+    """Return what `write_arrays` wrote."""
+    with safe_open(path, framework="numpy") as file:
+        about = {key: json.loads(value) for key, value in file.metadata().items()}
+        return {name: file.get_tensor(name) for name in about.pop("names")}, about
+
+
+def write_round(path: Path, broadcast: Weights | None, updates: Sequence[Update], whole: bool) -> None:
+    """Write a round; of each update the last layer alone unless `whole`."""
+    bare = [
+        replace(update, payload=update.payload if whole else head_of(update.payload), metrics={}, private=None)
+        for update in updates
+    ]
+    stacks = stack(bare)
+    arrays = {f"w/{name}": array for name, array in (broadcast or {}).items()}
+    for number, group in enumerate(stacks):
+        arrays |= {f"{number}/{name}": array for name, array in group.payload.items()}
+    about = {
+        "stacks": [[group.kind, group.client_ids] for group in stacks],
+        "sizes": [[update.client_id, update.num_examples] for update in updates],
+        "whole": whole,
+    }
+    write_arrays(path, arrays, about)
+
+
+def read_round(path: Path) -> TapedRound:
+    """Return the round that `write_round` wrote."""
+    arrays, about = read_arrays(path)
+    parts: dict[str, Weights] = {}
+    for key, array in arrays.items():
+        part, name = key.split("/", 1)
+        parts.setdefault(part, {})[name] = array
+    updates = {
+        update.client_id: update
+        for number, (kind, clients) in enumerate(about["stacks"])
+        for update in Stack(kind, clients, parts.get(str(number), {})).updates(dict(about["sizes"]))
+    }
+    return TapedRound(parts.get("w"), updates, about["whole"])

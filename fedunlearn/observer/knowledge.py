@@ -1,0 +1,140 @@
+"""What an attacker knows beside its view: the architecture, public data, and the answers to its own questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from fedunlearn.federation import Weights
+from fedunlearn.models import Classifier, load_weights
+from fedunlearn.observer.access import CAPABILITIES, AccessRefused
+from fedunlearn.observer.view import View
+
+Pair = tuple[np.ndarray | None, np.ndarray | None]  # images (n, C, H, W) in [0, 1], labels (n,)
+Labelled = tuple[np.ndarray, np.ndarray]
+Moment = Literal["final", "before"]
+QUERY_BATCH = 1024
+
+
+class Knowledge:
+    """What an attacker knows and may ask; None where its flags do not give it.
+
+    Args:
+        view: what it sees; its flags and its level decide what is shown here.
+        model: returns a model of the run's architecture, its weights not set. Architectures are public.
+        image_shape: (channels, height, width).
+        num_classes: of the data set.
+        public: the public split.
+        candidates: labelled samples whose membership is in question.
+        learning: the clients' algorithm, learning-rate, batch-size, local-epochs, momentum, weight-decay, ...
+        true_labels: an oracle that returns the labels behind the update of (round, client); for upper bounds.
+        device: where to compute, "cpu" or "cuda".
+        progress: is told in words how far an attack is.
+
+    Attributes:
+        query: answers questions about the models.
+        grants: what of an oracle's knowledge an attack has used.
+        image_shape, num_classes, device, progress: as given.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        *,
+        model: Callable[[], Classifier],
+        image_shape: tuple[int, int, int],
+        num_classes: int,
+        public: Pair = (None, None),
+        candidates: Labelled | None = None,
+        learning: Mapping[str, Any] | None = None,
+        true_labels: Callable[[int, int], np.ndarray] | None = None,
+        device: str = "cpu",
+        progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
+        self.query = Queries(view, self.model)
+        self.grants: set[str] = set()
+        self._architecture, self._flags = model, view.flags
+        self._public, self._candidates, self._learning, self._true_labels = public, candidates, learning, true_labels
+
+    def model(self, weights: Weights) -> Classifier:
+        """Return a model with these weights, in evaluation mode, on `device`."""
+        model = self._architecture().to(self.device)
+        load_weights(model, weights)
+        return model.eval()
+
+    @property
+    def public_images(self) -> np.ndarray | None:
+        """The public split's images (n, C, H, W), under the flag public-unlabelled or public-labelled."""
+        return self._public[0] if self._flags & {"public-unlabelled", "public-labelled"} else None
+
+    @property
+    def public_labels(self) -> np.ndarray | None:
+        """The public split's labels (n,), under the flag public-labelled."""
+        return self._public[1] if "public-labelled" in self._flags else None
+
+    @property
+    def candidates(self) -> Labelled | None:
+        """Images and labels whose membership is in question, under the flag candidates."""
+        return self._candidates if "candidates" in self._flags else None
+
+    @property
+    def learning(self) -> Mapping[str, Any] | None:
+        """How the clients learn, under the flag learning-known."""
+        return self._learning if "learning-known" in self._flags else None
+
+    def true_labels(self, round: int, client: int) -> np.ndarray:
+        """Return the labels behind an update, as granted to an oracle; the use is noted in `grants`.
+
+        Raises:
+            AccessRefused: when nothing was granted.
+        """
+        if self._true_labels is None:
+            raise AccessRefused("the true labels were not granted")
+        self.grants.add("labels")
+        return self._true_labels(round, client)
+
+
+class Queries:
+    """The query interface of the models that an observer may ask.
+
+    Attributes:
+        answers: what a question is answered with.
+        count: how many images were asked about so far.
+    """
+
+    def __init__(self, view: View, model: Callable[[Weights], Classifier]) -> None:
+        capabilities = CAPABILITIES[view.access]
+        self.answers: Literal["probabilities", "labels"] = (
+            "probabilities" if "probabilities" in capabilities else "labels"
+        )
+        self.moments: tuple[Moment, ...] = ("final", "before") if "before" in capabilities else ("final",)
+        self.count = 0
+        self._recording = view._recording  # the interface answers from models that the view itself may not show
+        self._model = model
+
+    def __call__(self, images: np.ndarray, when: Moment = "final") -> np.ndarray:
+        """Ask about images (n, C, H, W) in [0, 1].
+
+        Returns:
+            Probabilities, float32 (n, num_classes), or at access `labels` the predicted classes, int64 (n,).
+
+        Raises:
+            AccessRefused: when the model of that moment does not answer this observer.
+        """
+        if when not in self.moments:
+            raise AccessRefused(f"only the final model answers this observer, not the one {when} the request")
+        self.count += len(images)
+        answers = probabilities(self._model(self._recording.model(when)), images)
+        return answers if self.answers == "probabilities" else answers.argmax(axis=1)
+
+
+@torch.no_grad()
+def probabilities(model: Classifier, images: np.ndarray) -> np.ndarray:
+    """Return the predicted probabilities (n, num_classes), float32, of images (n, C, H, W)."""
+    device = model.head.weight.device
+    batches = (torch.from_numpy(images[i : i + QUERY_BATCH]).to(device) for i in range(0, len(images), QUERY_BATCH))
+    return np.concatenate([torch.softmax(model(batch), dim=1).numpy(force=True) for batch in batches])

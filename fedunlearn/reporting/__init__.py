@@ -1,0 +1,6 @@
+"""What a run leaves for people: results.json, tables, TensorBoard, a report."""
+
+from fedunlearn.reporting.artefacts import save_array, save_images, save_verdict
+from fedunlearn.reporting.results import read_results, write_results
+
+__all__ = ["read_results", "save_array", "save_images", "save_verdict", "write_results"]

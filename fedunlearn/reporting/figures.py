@@ -1,0 +1,158 @@
+"""The figures of one cell: what the attacks found, drawn from results.json and the artefacts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from fedunlearn.reporting import words
+from fedunlearn.reporting.artefacts import load_arrays, pixels, png
+from fedunlearn.reporting.charts import class_bars, histograms, paired_bars
+
+RECOGNISABLE = 20.0  # dB
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A training image and what was rebuilt of it, as data URIs, with a caption."""
+
+    original: str
+    rebuilt: str
+    caption: str
+    recognisable: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One drawing with a heading and a sentence below; `quiet` on the controls."""
+
+    heading: str
+    drawing: Markup
+    note: str
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one attack found.
+
+    Attributes:
+        attack, finds: whose finding, and of what.
+        sentence: what it means.
+        panels: its drawings.
+        pairs: its pictures, empty unless it looks for images.
+    """
+
+    attack: str
+    finds: str
+    sentence: str
+    panels: tuple[Panel, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+
+
+def short_names(names: Sequence[str], count: int) -> list[str]:
+    """Return class names that fit below a bar: the names when all are short, else the class numbers."""
+    if len(names) == count and max(map(len, names)) <= 4:
+        return list(names)
+    return [str(k) for k in range(count)]
+
+
+def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
+    """Return a figure per attack, in the order of the scenario; failed attacks have a sentence only."""
+    names = words.class_names(results)
+    by_attack: dict[tuple[str, str, str], list[Row]] = {}
+    for row in results["attacks"]:
+        by_attack.setdefault((row["name"], row["observer"], row["finds"]), []).append(row)
+    drawn = []
+    for (attack, _, finds), rows in by_attack.items():
+        sentence = words.finding(finds, rows, names)
+        done = [row for row in rows if row["status"] == "done" and row.get("details")]
+        if finds == "labels":
+            panels = tuple(panel for row in done for panel in _label_panels(row, names))
+            drawn.append(Figure(attack, finds, sentence, panels))
+        elif finds == "images":
+            pairs = tuple(pair for row in done for pair in _pairs(folder, row, names))
+            drawn.append(Figure(attack, finds, sentence, pairs=pairs))
+        elif finds == "forgotten-classes":
+            drawn.append(Figure(attack, finds, sentence, _class_panels(done, names)))
+        else:
+            drawn.append(Figure(attack, finds, sentence, _member_panels(folder, done)))
+    return drawn
+
+
+def _label_panels(row: Row, names: Sequence[str]) -> list[Panel]:
+    panels = []
+    for update in row["details"].get("updates", []):
+        true, found = update["true"], update["found"]
+        where = f"round {update['round']}, client {update['client']}"
+        right = sum(min(pair) for pair in zip(true, found, strict=True))
+        chart = paired_bars(true, found, short_names(names, len(true)), f"Labels in the update of {where}")
+        panels.append(Panel(where, chart, f"{right} of {sum(true)} labels right"))
+    return panels
+
+
+def _pairs(folder: Path, row: Row, names: Sequence[str]) -> list[Pair]:
+    if not (folder / row["details"].get("array", "missing")).is_file():
+        return []
+    arrays = load_arrays(folder, row["details"]["array"])
+    pairs = []
+    for index, update in enumerate(row["details"]["updates"]):
+        several = len(row["details"]["updates"]) > 1
+        for n, (label, decibels) in enumerate(zip(update["labels"], update["psnr"], strict=True)):
+            name = names[label] if label < len(names) else str(label)
+            where = f", client {update['client']}" if several else ""
+            pairs.append(
+                Pair(
+                    _uri(arrays[f"originals-{index}"][n]),
+                    _uri(arrays[f"rebuilt-{index}"][n]),
+                    f"{name}{where}: {words.amount('psnr', decibels)}",
+                    decibels is not None and decibels >= RECOGNISABLE,
+                )
+            )
+    return pairs
+
+
+def _uri(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(png(pixels(image))).decode()
+
+
+def _class_panels(rows: Sequence[Row], names: Sequence[str]) -> tuple[Panel, ...]:
+    known = [row for row in rows if None not in row["details"]["scores"]]
+    every = [score for row in known for score in row["details"]["scores"]]
+    panels = []
+    for row in known:
+        details = row["details"]
+        control = bool(details.get("control"))
+        limits = (min(every), max(every))
+        short = short_names(names, len(details["scores"]))
+        label = f"Scores of {row['name']} after {row['branch']}"
+        chart = class_bars(details["scores"], short, [] if control else details["true"], limits, label)
+        named = f"names {words.names_of(details['named'], names)}" if details["named"] else "names nobody"
+        truth = (
+            "nothing of the kind was forgotten" if control else f"forgotten: {words.names_of(details['true'], names)}"
+        )
+        panels.append(Panel(f"after {row['branch']}", chart, f"{named}; {truth}", control))
+    return tuple(panels)
+
+
+def _member_panels(folder: Path, rows: Sequence[Row]) -> tuple[Panel, ...]:
+    panels = []
+    for row in rows:
+        if not (folder / row["details"].get("array", "missing")).is_file():
+            continue
+        arrays = load_arrays(folder, row["details"]["array"])
+        scores, member = arrays["scores"], arrays["member"]
+        if not np.isfinite(scores).all():
+            continue
+        metric = row["metrics"]["auc"]
+        note = f"AUC {words.amount('auc', metric['value'])} ({words.span('auc', metric['ci'])}, n = {metric['n']})"
+        chart = histograms(scores[member], scores[~member], f"Membership scores after {row['branch']}")
+        panels.append(Panel(f"after {row['branch']}", chart, note, row["branch"] in words.CONTROLS))
+    return tuple(panels)
