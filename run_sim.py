@@ -42,7 +42,6 @@ def run(
     if resume and not folder.is_dir():
         raise ScenarioError(f"--resume: there is no run folder {folder}")
     from clients.app import app as client_app
-    from clients.app import app as client_app
     from server.engine import run_experiment
 
     try:

@@ -99,14 +99,14 @@ def serve(
         before = weights_sha256(weights)
         ledger.serve(request.id, branch.id, "running", before=before)
         federation.open_request({} if unlearner.honours == "nothing" else served.samples)
-        calls = federation.calls
+        asked_before = federation.rounds
         try:
             weights = unlearner.forget(weights, served, federation, history)
         except FedUnlearnError as error:
             ledger.serve(request.id, branch.id, "failed", reason=str(error), before=before)
             raise
         federation.close_request()
-        extra += federation.calls - (calls if federation.calls >= calls else 0)
+        extra += federation.rounds - asked_before
         ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
         after = weights
     weights, _ = train_on(weights, stage.scenario.federation.rounds - trained, federation, history)

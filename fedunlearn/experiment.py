@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -147,11 +148,12 @@ class Run:
 
     def enter_requests(self, requests: Requests, trunk: Weights) -> None:
         """Write down what the accepted requests are about, and how the trunk's model does on it."""
+        classes: set[int] = set()
         for request, _ in requests:
-            whole = request.target if request.scope == "class" else ()
-            self.answers.write_request(request.id, whole, request.samples)
+            self.answers.write_request(request.id, request.whole_classes, request.samples)
             self._forgotten = np.union1d(self._forgotten, np.concatenate(list(request.samples.values())))
-            self._monitor.watch_classes(whole)
+            classes.update(request.whole_classes)
+        self._monitor.watch_classes(tuple(sorted(classes)))
         self._finish(Branch(TRUNK, TRUNK), self._federation, trunk, (), 0)
 
     def serve(self, branch: Branch, trunk: Weights, history: History, requests: Requests, ledger: Ledger) -> None:
@@ -201,4 +203,4 @@ def _share(kept: Path, seen: Path) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     if not seen.exists():
         seen.parent.mkdir(parents=True, exist_ok=True)
-        seen.symlink_to(kept.resolve(), target_is_directory=True)
+        seen.symlink_to(os.path.relpath(kept, seen.parent), target_is_directory=True)  # so that runs can be moved

@@ -161,6 +161,7 @@ class Federation:
         self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
         self.past: dict[int, np.ndarray] = {}
         self.current: dict[int, np.ndarray] = {}
+        self.rounds = 0  # asked for on this branch; unlike `calls`, a restart does not reset it
         self.bytes = 0  # sent to and by the clients
         self.client_seconds = 0.0  # what the clients computed
         self.executed_client_seconds = 0.0  # of that, in rounds that were not read from the journal
@@ -183,7 +184,13 @@ class Federation:
         other = copy.copy(self)
         other.branch, other._restarts = branch, 0
         other.past, other.current = dict(self.past), dict(self.current)
-        other.bytes, other.client_seconds, other.executed_client_seconds, other.round_seconds = 0, 0.0, 0.0, 0.0
+        other.rounds, other.bytes, other.client_seconds, other.executed_client_seconds, other.round_seconds = (
+            0,
+            0,
+            0.0,
+            0.0,
+            0.0,
+        )
         other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
         return other
 
@@ -223,6 +230,7 @@ class Federation:
         A round that the journal holds already is not executed again.
         """
         self.calls += 1
+        self.rounds += 1
         concerned = lambda excluded: {c: ids for c, ids in excluded.items() if c in jobs}  # noqa: E731
         order = Order(self.calls, task, weights, jobs, concerned(self.past), concerned(self.current))
         outcomes = self._journal.load(self.journal_key, order) if self._journal else None

@@ -37,6 +37,11 @@ class UnlearningRequest:
     classes: tuple[int, ...] = ()
 
     @property
+    def whole_classes(self) -> tuple[int, ...]:
+        """The classes that the model is meant not to know any more; none when clients or mere samples go."""
+        return self.target if self.scope == "class" else ()
+
+    @property
     def size(self) -> int:
         """How many samples are forgotten."""
         return sum(len(ids) for ids in self.samples.values())
@@ -165,7 +170,15 @@ class Ledger:
 
     def accept(self, request: UnlearningRequest) -> None:
         """Record that the request will be served."""
-        target = json.dumps({"scope": request.scope, "target": request.target, "samples": request.size})
+        target = json.dumps(
+            {
+                "scope": request.scope,
+                "target": request.target,
+                "classes": request.whole_classes,
+                "samples": request.size,
+                "clients": sorted(request.samples),
+            }
+        )
         self._record(request.id, request.round, "accepted", "", target)
 
     def refuse(self, request_id: str, round: int, reason: str) -> None:

@@ -42,7 +42,7 @@ def train_or_load(stage: Stage, federation: Federation, folder: Path, rows: list
         folder: where the checkpoint is or will be.
         rows: the monitor's rows, which training fills.
     """
-    path = folder / "trunk.safetensors"
+    path = folder / "checkpoint.safetensors"
     count = stage.scenario.trunk_rounds
     rounds = tuple((federation.journal_key, call + 1) for call in range(count))
     if path.exists():

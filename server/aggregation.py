@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ from fedunlearn.errors import ScenarioError
 from fedunlearn.federation import Update, Weights
 from fedunlearn.registry import nearest
 from fedunlearn.settings import kebab
+
+# A strategy reports every aggregation as if it were news.
+logging.getLogger("flwr").setLevel(logging.WARNING)
 
 State = dict[str, np.ndarray]  # a server optimiser's memory, flat so that a checkpoint can hold it
 

@@ -98,7 +98,7 @@ def folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
 def trunk_folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
     """Return where a cell's trunk is kept; cells that train and record the same trunk share it."""
     if len(cells) == 1:
-        return out / "checkpoints"
+        return out / "trunk"
     rounds = [list(observer.rounds) for observer in cell.scenario.observers]
     recorded = json.dumps([trunk_key(cell.scenario), rounds])
     return out / "trunks" / hashlib.sha256(recorded.encode()).hexdigest()[:12]

@@ -260,3 +260,10 @@ def test_there_must_be_something_to_resume(scenario: Path, engine: Engine, capsy
 
 def test_report_needs_a_folder(scenario: Path, capsys: pytest.CaptureFixture[str]):
     assert call(capsys, "report", "nowhere") == (2, "", "error: nowhere: no such run folder\n")
+
+
+def test_report_needs_results(scenario: Path, capsys: pytest.CaptureFixture[str]):
+    Path("empty").mkdir()
+    code, _, err = call(capsys, "report", "empty")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "empty" in err

@@ -1,6 +1,6 @@
 """Which updates an attack on single updates looks at."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,14 +8,16 @@ from fedunlearn.observer.view import View
 from fedunlearn.settings import Settings
 
 Target = tuple[int, int]  # (round, client)
+ClientId = Annotated[int, Field(ge=0)]
+Clients = Literal["all", "first"] | Annotated[tuple[ClientId, ...], Field(strict=False)]
 
 
 class UpdateSettings(Settings):
     """Settings shared by the attacks on single updates."""
 
     round: int = Field(default=1, ge=1, description="The round whose updates are attacked.")
-    clients: Literal["all", "first"] | tuple[int, ...] = Field(
-        default="all", strict=False, description='The clients: "all", "first" (the lowest id that answered) or a list.'
+    clients: Clients = Field(
+        default="all", description='The clients: "all", "first" (the lowest id that answered) or a list of ids.'
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Results = Mapping[str, Any]
+SPELLING = {"fedsgd": "FedSGD", "fedavg": "FedAvg"}  # values whose readers expect capitals
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ def cell_label(values: Mapping[str, Any]) -> str:
 
     Example:
         >>> cell_label({"federation.algorithm": "fedsgd", "seed": 3})
-        'fedsgd, seed 3'
+        'FedSGD, seed 3'
         >>> cell_label({"federation": {"algorithm": "fedavg", "local-epochs": 2}})
-        'fedavg, local epochs 2'
+        'FedAvg, local epochs 2'
     """
     return ", ".join(_words(key, value) for key, value in _flat(values.items()))
 
@@ -59,7 +60,7 @@ def _flat(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
 def _words(key: str, value: Any) -> str:
     short = key.rpartition(".")[2].replace("-", " ")
     if isinstance(value, str):
-        return value
+        return SPELLING.get(value, value)
     if isinstance(value, list | tuple):
         value = " + ".join(str(entry) for entry in value)
     return f"{short} {value}"

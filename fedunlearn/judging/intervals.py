@@ -37,8 +37,8 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, rng: np.random.Generato
     return float(interval.low), float(interval.high)
 
 
-def interval_of_mean(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Interval:
-    """Return the Wilson interval when every value is 0 or 1, else the bootstrap interval."""
+def interval_of_rate(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Interval:
+    """Return the Wilson interval of hits and misses (1 and 0); with a credit shared by ties, the bootstrap interval."""
     if len(values) and all(value in (0, 1) for value in values):
         return wilson(int(sum(values)), len(values))
     return bootstrap_mean(values, rng)

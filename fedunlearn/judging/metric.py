@@ -15,6 +15,8 @@ NAN = math.nan
 Interval = tuple[float, float]
 UNKNOWN: Interval = (NAN, NAN)
 
+RATES = frozenset({"exact", "top-1", "exact-set", "alarm", "false-alarm"})  # 0 or 1 in each trial
+
 METRICS: Registry[Callable[..., Any]] = Registry("metric")
 
 

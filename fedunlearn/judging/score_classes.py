@@ -5,8 +5,8 @@ import numpy as np
 from fedunlearn.judging import classes
 from fedunlearn.judging.baselines import class_chance, nobody_forgotten
 from fedunlearn.judging.case import Case, Verdict
-from fedunlearn.judging.intervals import interval_of_mean
-from fedunlearn.judging.metric import NAN, UNKNOWN, Metric, finite_or_none
+from fedunlearn.judging.intervals import interval_of_rate
+from fedunlearn.judging.metric import NAN, RATES, UNKNOWN, Metric, finite_or_none
 from fedunlearn.observer.findings import ForgottenClasses
 
 NAMES = (
@@ -45,12 +45,11 @@ def score_classes(finding: ForgottenClasses, case: Case) -> Verdict:
         values = dict.fromkeys(values, NAN)
     chance = class_chance(num_classes, len(forgotten))
     trivial = {} if case.control else nobody_forgotten(num_classes, len(forgotten))
-    shares = ("top-1", "exact-set", "alarm", "false-alarm")
     metrics = {
         name: Metric(
             value,
             1,
-            interval_of_mean([value], case.rng) if name in shares else UNKNOWN,
+            interval_of_rate([value], case.rng) if name in RATES else UNKNOWN,
             chance.get(name, NAN),
             trivial.get(name, NAN),
         )

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fedunlearn.judging.groups import Group, Results, group_cells
-from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_mean, wilson
+from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_rate, wilson
 from fedunlearn.judging.membership import auc
 from fedunlearn.judging.membership import intervals as curve_intervals
-from fedunlearn.judging.metric import finite_or_none, number
+from fedunlearn.judging.metric import RATES, finite_or_none, number
 from fedunlearn.judging.references import numbered
 from fedunlearn.judging.significance import p_value
 from fedunlearn.randomness import rng
@@ -67,7 +67,9 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
             values = _column(metrics, "value")
             baselines, chances = _column(metrics, "baseline"), _column(metrics, "chance")
             known = values[np.isfinite(values)]
+            interval = (interval_of_rate if name in RATES else bootstrap_mean)(known, draws)
             primary = name == PRIMARY[finds] and branch not in CONTROLS
+            against = baselines if finds == "images" else chances
             yield {
                 "group": group.label,
                 "attack": attack,
@@ -78,16 +80,14 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
                 "value": _mean(values),
                 "n": len(known),
                 "failed": len(values) - len(known),
-                "ci": _ends(interval_of_mean(known, draws)),
+                "ci": _ends(interval),
                 "chance": _mean(chances),
                 "baseline": _mean(baselines),
                 "control": _mean(_column(metrics, "control")),
                 "oracle": _mean(_column(metrics, "oracle")),
                 "excess": _mean(values - baselines),
                 "excess_ci": _ends(bootstrap_mean(_finite(values - baselines), draws)),
-                "p": finite_or_none(p_value(values, baselines if finds == "images" else chances, draws))
-                if primary
-                else None,
+                "p": finite_or_none(p_value(values, against, draws, rate=name in RATES)) if primary else None,
             }
 
 

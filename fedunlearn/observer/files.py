@@ -26,7 +26,7 @@ class TapedRound:
     Attributes:
         broadcast: what the clients were sent, or None when it was the model published last.
         updates: what they sent back, by client; without metrics and private parts.
-        whole: False when only the last layer of each update was kept.
+        whole: False when only the last layer of everything was kept.
     """
 
     broadcast: Weights | None
@@ -71,14 +71,16 @@ def read_arrays(path: Path) -> tuple[Weights, dict[str, Any]]:
         return {name: file.get_tensor(name) for name in about.pop("names")}, about
 
 
+def write_model(path: Path, weights: Weights, whole: bool) -> None:
+    """Write a published model, or its last layer alone."""
+    write_arrays(path, weights if whole else head_of(weights), {"whole": whole})
+
+
 def write_round(path: Path, broadcast: Weights | None, updates: Sequence[Update], whole: bool) -> None:
-    """Write a round; of each update the last layer alone unless `whole`."""
-    bare = [
-        replace(update, payload=update.payload if whole else head_of(update.payload), metrics={}, private=None)
-        for update in updates
-    ]
-    stacks = stack(bare)
-    arrays = {f"w/{name}": array for name, array in (broadcast or {}).items()}
+    """Write a round; of each tensor dictionary the last layer alone unless `whole`."""
+    part = dict if whole else head_of
+    stacks = stack(replace(update, payload=part(update.payload), metrics={}, private=None) for update in updates)
+    arrays = {f"w/{name}": array for name, array in part(broadcast or {}).items()}
     for number, group in enumerate(stacks):
         arrays |= {f"{number}/{name}": array for name, array in group.payload.items()}
     about = {

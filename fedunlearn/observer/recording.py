@@ -52,21 +52,22 @@ class Recording:
             self._latest = number, read_round(round_path(self.folder, *self.rounds[number - 1]))
         return self._latest[1]
 
-    def broadcast(self, number: int) -> Weights:
-        """Return what a round sent to the clients."""
-        sent = self.round(number).broadcast
+    def broadcast(self, number: int) -> tuple[Weights, bool]:
+        """Return what a round sent to the clients, and whether it is whole."""
+        taped = self.round(number)
         branch, own = self.rounds[number - 1]
-        return self._model(branch, own - 1) if sent is None else sent
+        return self._model(branch, own - 1) if taped.broadcast is None else (taped.broadcast, taped.whole)
 
-    def result(self, number: int) -> Weights:
-        """Return the global model after a round; where none was published, the one before stays."""
+    def result(self, number: int) -> tuple[Weights, bool]:
+        """Return the global model after a round, and whether it is whole; an unpublished round leaves the broadcast."""
+        self.round(number)
         branch, own = self.rounds[number - 1]
-        if model_path(self.folder, branch, own).exists():
-            return self._model(branch, own)
-        return self.broadcast(number)
+        published = model_path(self.folder, branch, own).exists()
+        return self._model(branch, own) if published else self.broadcast(number)
 
-    def _model(self, branch: str, own: int) -> Weights:
-        return read_arrays(model_path(self.folder, branch, own))[0]
+    def _model(self, branch: str, own: int) -> tuple[Weights, bool]:
+        arrays, about = read_arrays(model_path(self.folder, branch, own))
+        return arrays, about["whole"]
 
     def model(self, when: When) -> Weights:
         """Return the global model before the request, after it, or at the end.
@@ -80,4 +81,7 @@ class Recording:
             return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{when}/")}
         if when != "final" or not self.rounds:
             raise AccessRefused(f'branch "{self.branch}" serves no request: there is no model {when} it')
-        return self.result(len(self.rounds))
+        weights, whole = self.result(len(self.rounds))
+        if not whole:
+            raise AccessRefused(f"the last model of branch {self.branch} was not recorded whole")
+        return weights

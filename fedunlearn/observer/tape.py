@@ -11,7 +11,7 @@ import numpy as np
 
 from fedunlearn.federation import Order, Outcome, Update, Weights
 from fedunlearn.observer.access import Access
-from fedunlearn.observer.files import marks_path, model_path, round_path, write_arrays, write_round
+from fedunlearn.observer.files import marks_path, model_path, round_path, write_arrays, write_model, write_round
 from fedunlearn.observer.recording import Recording
 from fedunlearn.observer.view import View, selects
 
@@ -27,7 +27,7 @@ class Observer(Protocol):
 
     @property
     def rounds(self) -> Sequence[str | int]:
-        """The rounds whose updates it records whole: "first", "around-request", "all" or numbers."""
+        """The rounds that it records whole: "first", "around-request", "all" or numbers."""
 
     @property
     def flags(self) -> Sequence[str]:
@@ -61,13 +61,13 @@ def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> K
 class Tape:
     """What happened on the wire, one folder per branch; its `on_round` and `on_model` are the federation's listeners.
 
-    A tape holds the broadcast and the published model of every round, every update's last layer, and whole updates
-    of the rounds that `keeps` names. It never holds metrics, private parts, task settings or replies that are
+    A tape holds the last layer of every round's broadcast, updates and published model, and all of their tensors for
+    the rounds that `keeps` names. It never holds metrics, private parts, task settings or replies that are
     neither gradients nor weights. Recording a branch anew replaces what was recorded of it.
 
     Args:
         folder: where the files go.
-        keeps: whether a round's updates are kept whole; default all of them.
+        keeps: whether a round is kept whole; default every one.
     """
 
     def __init__(self, folder: Path, keeps: Keeps = lambda branch, number: True) -> None:
@@ -91,13 +91,14 @@ class Tape:
         # Mostly a round broadcasts what the last one published: it is on the tape already.
         broadcast = None if _same(order.weights, reel.published) else order.weights
         updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
-        whole = self._keeps(branch, reel.rounds)
-        write_round(round_path(self.folder, branch, reel.rounds), broadcast, updates, whole)
+        path = round_path(self.folder, branch, reel.rounds)
+        write_round(path, broadcast, updates, whole=self._keeps(branch, reel.rounds))
 
     def on_model(self, branch: str, call: int, weights: Weights) -> None:
         """Record the global model after a round."""
         reel = self._reel(branch)
-        write_arrays(model_path(self.folder, branch, reel.rounds), weights, {})
+        whole = self._keeps(branch, reel.rounds) or self._keeps(branch, reel.rounds + 1)  # the next one broadcasts it
+        write_model(model_path(self.folder, branch, reel.rounds), weights, whole)
         reel.published = weights
 
     def mark(

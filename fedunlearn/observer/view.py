@@ -32,8 +32,10 @@ def selects(rounds: Sequence[str | int], number: int, request_round: int | None)
 class View:
     """What one observer sees of one branch.
 
-    Rounds are numbered from 1: the trunk's up to the request, then the branch's own. Every member raises
-    `AccessRefused` where the access level or the flags do not give it.
+    Rounds are numbered from 1: the trunk's up to the request, then the branch's own. Of every round the last layer
+    (`head=True`) is on record, the whole tensors of those rounds that the observer chose. Every member raises
+    `AccessRefused` where the access level, the flags or the choice of rounds do not give it. Do not write to the
+    arrays.
 
     Attributes:
         access: the observer's level.
@@ -58,15 +60,15 @@ class View:
         self._need("broadcasts")
         return len(self._recording.rounds)
 
-    def broadcast(self, number: int) -> Weights:
-        """Return the model that a round sent to the clients."""
+    def broadcast(self, number: int, *, head: bool = False) -> Weights:
+        """Return the model that a round sent to the clients, or its last layer alone."""
         self._need("broadcasts")
-        return self._recording.broadcast(number)
+        return self._part(self._recording.broadcast(number), number, head)
 
-    def result(self, number: int) -> Weights:
-        """Return the global model after a round."""
+    def result(self, number: int, *, head: bool = False) -> Weights:
+        """Return the global model after a round, or its last layer alone."""
         self._need("broadcasts")
-        return self._recording.result(number)
+        return self._part(self._recording.result(number), number, head)
 
     def clients(self, number: int) -> tuple[int, ...]:
         """Return who sent an update in a round, ascending."""
@@ -74,14 +76,7 @@ class View:
         return tuple(sorted(self._recording.round(number).updates))
 
     def update(self, number: int, client: int, *, head: bool = False) -> Update:
-        """Return what a client sent in a round.
-
-        Args:
-            number: the round.
-            client: who; one of `clients(number)`.
-            head: the last layer alone, which is on record for every round; whole updates are for the rounds
-                that the observer chose to record.
-        """
+        """Return what a client (one of `clients(number)`) sent in a round, or the last layer of it alone."""
         self._need("updates")
         updates = self._updates(number, head)
         if client not in updates:
@@ -100,11 +95,20 @@ class View:
         return Update(EVERYBODY, updates[0].kind, weighted_mean(payloads, sizes), sum(sizes))
 
     def _updates(self, number: int, head: bool) -> Mapping[int, Update]:
-        taped, marks = self._recording.round(number), self._recording.marks
-        request_round = marks["request-round"] if marks else None
-        if not head and not (taped.whole and selects(self._rounds, number, request_round)):
-            raise AccessRefused(f"the observer did not record the updates of round {number}")
+        taped = self._recording.round(number)
+        self._need_record(taped.whole, number, head)
         return taped.updates
+
+    def _part(self, recorded: tuple[Weights, bool], number: int, head: bool) -> Weights:
+        weights, whole = recorded
+        self._need_record(whole, number, head)
+        return head_of(weights) if head else weights
+
+    def _need_record(self, whole: bool, number: int, head: bool) -> None:
+        marks = self._recording.marks
+        chosen = selects(self._rounds, number, marks["request-round"] if marks else None)
+        if not head and not (whole and chosen):
+            raise AccessRefused(f"of round {number} the observer recorded only the last layer")
 
     def before(self) -> Weights:
         """Return the global model when the request was served."""

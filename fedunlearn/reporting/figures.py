@@ -106,13 +106,13 @@ def _pairs(folder: Path, row: Row, names: Sequence[str]) -> list[Pair]:
     for index, update in enumerate(row["details"]["updates"]):
         several = len(row["details"]["updates"]) > 1
         for n, (label, decibels) in enumerate(zip(update["labels"], update["psnr"], strict=True)):
-            name = names[label] if label < len(names) else str(label)
+            name = names[label] if label < len(names) and names[label] != str(label) else f"class {label}"
             where = f", client {update['client']}" if several else ""
             pairs.append(
                 Pair(
                     _uri(arrays[f"originals-{index}"][n]),
                     _uri(arrays[f"rebuilt-{index}"][n]),
-                    f"{name}{where}: {words.amount('psnr', decibels)}",
+                    f"{name}{where}, {words.amount('psnr', decibels)}",
                     decibels is not None and decibels >= RECOGNISABLE,
                 )
             )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_mean, wilson
+from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_rate, wilson
 from fedunlearn.judging.significance import p_value
 
 
@@ -53,12 +53,12 @@ def test_bootstrap_of_too_little_or_failed_values_is_unknown():
     assert bootstrap_mean([2.0, 2.0], draws) == (2.0, 2.0)
 
 
-def test_zeros_and_ones_get_wilson_other_values_bootstrap():
+def test_hits_and_misses_get_wilson_shared_credit_bootstrap():
     draws = np.random.default_rng(0)
-    assert interval_of_mean([1.0] * 19 + [0.0], draws) == wilson(19, 20)
-    low, high = interval_of_mean([0.5, 1.0, 0.0, 1.0], draws)
+    assert interval_of_rate([1.0] * 19 + [0.0], draws) == wilson(19, 20)
+    low, high = interval_of_rate([0.5, 1.0, 0.0, 1.0], draws)
     assert 0 <= low < high <= 1
-    assert np.isnan(interval_of_mean([], draws)).all()
+    assert np.isnan(interval_of_rate([], draws)).all()
 
 
 def test_holm_against_r():
@@ -84,11 +84,13 @@ def test_holm_only_raises_and_keeps_the_order(p):
 
 def test_p_value_of_hits_is_the_binomial_tail():
     hits = np.array([1.0, 1.0, 1.0, 0.0])
-    assert p_value(hits, np.full(4, 0.1), np.random.default_rng(0)) == pytest.approx(4 * 0.1**3 * 0.9 + 0.1**4)
+    assert p_value(hits, np.full(4, 0.1), np.random.default_rng(0), rate=True) == pytest.approx(
+        4 * 0.1**3 * 0.9 + 0.1**4
+    )
 
 
 def test_p_value_of_differences_is_the_share_of_sign_flips():
     values = np.array([1.5, 2.5, 3.5, 1.2])
-    assert p_value(values, np.ones(4), np.random.default_rng(0)) == pytest.approx(1 / 16)
-    assert np.isnan(p_value(np.array([1.5]), np.ones(1), np.random.default_rng(0)))
-    assert np.isnan(p_value(np.array([np.nan]), np.ones(1), np.random.default_rng(0)))
+    assert p_value(values, np.ones(4), np.random.default_rng(0), rate=False) == pytest.approx(1 / 16)
+    assert np.isnan(p_value(np.array([1.5]), np.ones(1), np.random.default_rng(0), rate=False))
+    assert np.isnan(p_value(np.array([np.nan]), np.ones(1), np.random.default_rng(0), rate=True))

@@ -47,7 +47,7 @@ def pick(rows, **wanted):
 
 def test_cells_that_differ_in_the_seed_are_one_group():
     groups = group_cells([cell("fedsgd", 0, hit=1, alarm=0), cell("fedavg", 0, hit=1, alarm=0)] * 2)
-    assert [(group.label, len(group.cells)) for group in groups] == [("fedsgd", 2), ("fedavg", 2)]
+    assert [(group.label, len(group.cells)) for group in groups] == [("FedSGD", 2), ("FedAvg", 2)]
     assert group_cells([{"cell": {"seed": 3}}])[0].label == "all cells"
 
 
@@ -57,41 +57,41 @@ def test_labels_of_cells():
 
 
 def test_rates_have_wilson_intervals_and_means_bootstrap(summary):
-    rate = pick(summary["rows"], group="fedavg", branch="finetune", metric="top-1")
+    rate = pick(summary["rows"], group="FedAvg", branch="finetune", metric="top-1")
     assert (rate["value"], rate["n"]) == (0.95, 20)
     assert rate["ci"] == pytest.approx(wilson(19, 20))
     assert (rate["chance"], rate["baseline"]) == (pytest.approx(0.1), 0.5)
     assert rate["excess"] == pytest.approx(0.45)
-    mean = pick(summary["rows"], group="fedavg", branch="finetune", metric="mrr")
+    mean = pick(summary["rows"], group="FedAvg", branch="finetune", metric="mrr")
     assert mean["ci"][0] < mean["value"] < mean["ci"][1]
     assert mean["p"] is None
 
 
 def test_primary_rows_are_corrected_together(summary):
     tested = [row for row in summary["rows"] if row["p"] is not None]
-    assert [(row["group"], row["metric"]) for row in tested] == [("fedsgd", "top-1"), ("fedavg", "top-1")]
+    assert [(row["group"], row["metric"]) for row in tested] == [("FedSGD", "top-1"), ("FedAvg", "top-1")]
     assert tested[0]["p"] == pytest.approx(1e-20)
     assert tested[0]["p_holm"] == pytest.approx(2e-20)
 
 
 def test_false_alarms_are_counted_on_each_control_and_together(summary):
-    control = pick(summary["alarms"], group="fedsgd", on="control")
+    control = pick(summary["alarms"], group="FedSGD", on="control")
     assert (control["alarms"], control["n"], control["rate"]) == (1, 20, 0.05)
     assert control["ci"] == pytest.approx(wilson(1, 20))
-    assert pick(summary["alarms"], group="fedsgd", on="both")["n"] == 40
+    assert pick(summary["alarms"], group="FedSGD", on="both")["n"] == 40
     assert control["nominal"] == 0.05
 
 
 def test_separation_of_request_and_control(summary):
-    row = pick(summary["separation"], group="fedsgd", branch="finetune")
+    row = pick(summary["separation"], group="FedSGD", branch="finetune")
     assert (row["auc"], row["n"]) == (1.0, [20, 40])
 
 
 def test_accuracy_is_compared_with_retraining_cell_by_cell(summary):
-    row = pick(summary["accuracy"], group="fedavg", branch="finetune", metric="retain_accuracy")
+    row = pick(summary["accuracy"], group="FedAvg", branch="finetune", metric="retain_accuracy")
     assert row["value"] == pytest.approx(0.88)
     assert row["above_retrain"] == pytest.approx(-0.04)
-    forget = pick(summary["accuracy"], group="fedavg", branch="finetune", metric="forget_accuracy")
+    forget = pick(summary["accuracy"], group="FedAvg", branch="finetune", metric="forget_accuracy")
     assert (forget["value"], forget["n"]) == (None, 0)
 
 

@@ -116,9 +116,9 @@ def candidate_rounds(view: View) -> list[int]:
 
 def changes(view: View, number: int, form: Form) -> np.ndarray:
     """Return the bias changes in a round: (updates, num_classes) for `rises`, (num_classes,) for `sum`."""
-    start = level(view.broadcast(number))
+    start = level(view.broadcast(number, head=True))
     if form == "sum":
-        return level(view.result(number)) - start
+        return level(view.result(number, head=True)) - start
     updates = [view.update(number, client, head=True) for client in view.clients(number)]
     moves = [-level(u.payload) if u.kind == "gradient" else level(u.payload) - start for u in updates]
     return np.array(moves).reshape(-1, len(start))

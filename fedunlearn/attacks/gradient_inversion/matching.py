@@ -15,7 +15,7 @@ from fedunlearn.attacks.gradient_inversion.objectives import OBJECTIVES, total_v
 from fedunlearn.attacks.gradient_inversion.optimisers import OPTIMISERS, Candidate, Loss, Watch, flushed_denormals
 from fedunlearn.attacks.gradients import mean_gradient
 from fedunlearn.attacks.label_restoration.restoring import round_counts
-from fedunlearn.attacks.targets import Target, UpdateSettings, choose_targets
+from fedunlearn.attacks.targets import Clients, Target, UpdateSettings, choose_targets
 from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier
 from fedunlearn.observer.access import Access
@@ -27,10 +27,8 @@ from fedunlearn.observer.view import View
 class MatchingSettings(UpdateSettings):
     """Settings of `gradient-matching`."""
 
-    clients: Literal["all", "first"] | tuple[int, ...] = Field(
-        default="first",
-        strict=False,
-        description='The clients: "all", "first" (the lowest id that answered) or a list.',
+    clients: Clients = Field(
+        default="first", description='The clients: "first" (the lowest id that answered), "all" or a list of ids.'
     )
     objective: Literal["euclidean", "cosine"] = Field(
         default="euclidean", description="How the distance of two gradients is measured."

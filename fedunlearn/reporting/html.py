@@ -1,0 +1,96 @@
+"""report.html: one self-contained page about a whole run, for somebody who has never seen the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fedunlearn import __version__
+from fedunlearn.judging import METRICS
+from fedunlearn.reporting import words
+from fedunlearn.reporting.charts import Estimate, forest
+from fedunlearn.reporting.page import page
+from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
+
+Results = Mapping[str, Any]
+
+
+def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[str, Any] | None) -> str:
+    """Return the report as HTML.
+
+    Args:
+        folders: the cells' folders, where `artefacts/` lie.
+        cells: their results.
+        summary: over the cells, or None for a single run.
+    """
+    environment = Environment(
+        loader=PackageLoader("fedunlearn.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    pages = []
+    if len(cells) <= SHOWN_CELLS:
+        pages = [page(folder, results, n) for n, (folder, results) in enumerate(zip(folders, cells, strict=True))]
+    scenario = cells[0]["scenario"]
+    trials = summary if summary and has_trials(summary) else None
+    return environment.get_template("report.html").render(
+        title=scenario.get("title") or scenario.get("name") or "fedunlearn",
+        description=scenario.get("description", ""),
+        version=__version__,
+        cells=len(cells),
+        pages=pages,
+        summary=trials,
+        rates=_rates(trials) if trials else [],
+        accuracies=_accuracies(trials) if trials else [],
+        glossary=_glossary(cells),
+        words=words,
+    )
+
+
+def _rates(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    """Return one forest plot per kind of finding whose headline is a share."""
+    titles = {
+        "labels": "Labels recovered",
+        "images": "Pictures rebuilt",
+        "forgotten-classes": "Forgotten class ranked first",
+        "membership": "AUC of membership",
+    }
+    charts = []
+    for finds, title in titles.items():
+        rows = [row for row in headline_rows(summary) if row["finds"] == finds and not row["metric"].startswith("psnr")]
+        estimates = [
+            Estimate(
+                f"{row['group']} \u00b7 {row['attack']} \u00b7 {row['branch']}",
+                row["value"],
+                row["ci"],
+                row["chance"],
+                f"{words.amount(row['metric'], row['value'])}, n = {row['n']}",
+            )
+            for row in rows
+            if row["value"] is not None
+        ]
+        if estimates:
+            charts.append((title, forest(estimates, title)))
+    return charts
+
+
+def _accuracies(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in summary["accuracy"]:
+        entry = rows.setdefault(
+            (row["group"], row["branch"]), {"group": row["group"], "branch": row["branch"], "above": words.DASH}
+        )
+        interval = f" ({words.span('accuracy', row['ci'])})" if None not in row["ci"] else ""
+        entry[row["metric"]] = words.percent(row["value"]) + interval
+        if row["metric"] == "retain_accuracy" and row["above_retrain"] is not None:
+            entry["above"] = f"{100 * row['above_retrain']:+.1f} points"
+    return list(rows.values())
+
+
+def _glossary(cells: Sequence[Results]) -> dict[str, str]:
+    """Return the one-line meaning of every measure that occurs."""
+    used = {name for results in cells for row in results["attacks"] for name in row["metrics"]}
+    return {name: text for name, text in METRICS.describe().items() if name in used}

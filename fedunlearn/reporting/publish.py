@@ -1,0 +1,48 @@
+"""The end of a run, and again at any later time: summary, report, table, all from the results on disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from fedunlearn.judging.summary import summarise, write_summary
+from fedunlearn.reporting.html import render
+from fedunlearn.reporting.results import cell_folders, read_results
+from fedunlearn.reporting.table import print_results
+
+REPORT = "report.html"
+
+
+def publish(run: Path, console: Console | None = None) -> Path:
+    """Write report.html (for a matrix also summary.json and summary.csv), print the table, return the report's path.
+
+    Args:
+        run: a folder with results.json or with cells/*/results.json.
+        console: where the table goes; standard output by default.
+
+    Raises:
+        DataError: when there are no results, or unreadable ones.
+    """
+    folders = cell_folders(run)
+    cells = [read_results(folder) for folder in folders]
+    summary = None
+    if folders != [run]:
+        summary = summarise(cells)
+        write_summary(run, summary)
+    report = run / REPORT
+    temporary = run / (REPORT + ".part")
+    temporary.write_text(render(folders, cells, summary), encoding="utf-8")
+    os.replace(temporary, report)
+    print_results(cells, summary, console or Console())
+    return report
+
+
+def rebuild(run: Path) -> None:
+    """Make the report and the table again from the results in `run`.
+
+    Raises:
+        DataError: when there are none.
+    """
+    publish(run)
