@@ -13,7 +13,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordD
 from flwr.clientapp import ClientApp
 
 from fedunlearn.learning import worker_for
-from fedunlearn.wire import decode_order, encode_outcomes
+from fedunlearn.wire import decode_order, encode_outcomes, from_npy, to_npy
 
 app = ClientApp()
 
@@ -22,14 +22,15 @@ app = ClientApp()
 def work(message: Message, context: Context) -> Message:
     """Perform the order for every client that the message names; a client that fails does not stop the others."""
     config, broadcast = message.content.config_records["order"], message.content.array_records["weights"]
-    order = decode_order(config, {name: array.numpy() for name, array in broadcast.items()})
+    order = decode_order(config, {name: from_npy(array.data) for name, array in broadcast.items()})
     started = time.process_time()
     with _watchdog(float(str(config["seconds"]))):
         stacks, failures = worker_for(str(config["site"])).perform(order)
     arrays, plain = encode_outcomes(stacks, failures)
+    packed = {name: Array(str(a.dtype), a.shape, "numpy.ndarray", to_npy(a)) for name, a in arrays.items()}
     reply = RecordDict(
         {
-            "arrays": ArrayRecord({name: Array(array) for name, array in arrays.items()}),
+            "arrays": ArrayRecord(packed),
             "report": ConfigRecord(plain | {"cpu-seconds": time.process_time() - started}),
         }
     )

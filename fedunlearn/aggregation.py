@@ -20,17 +20,20 @@ def weighted_mean(payloads: Sequence[Weights], sizes: Sequence[int]) -> Weights:
     total = sum(sizes)
     if not payloads or total <= 0:
         raise ValueError(f"nothing to average: {len(payloads)} payloads with {total} examples")
-    mean: Weights = {}
-    for name, first in payloads[0].items():
-        if first.dtype.kind != "f":
-            mean[name] = first.copy()
-            continue
-        accumulated, scaled = np.zeros(first.shape), np.empty(first.shape)
-        for payload, size in zip(payloads, sizes, strict=True):
-            np.multiply(payload[name], size / total, out=scaled, dtype=np.float64)
-            accumulated += scaled
-        mean[name] = accumulated.astype(first.dtype)
-    return mean
+    first = payloads[0]
+    floats = [name for name, array in first.items() if array.dtype.kind == "f"]
+    accumulated = np.zeros(sum(first[name].size for name in floats))
+    row = np.empty_like(accumulated)
+    for payload, size in zip(payloads, sizes, strict=True):
+        np.concatenate([payload[name].ravel() for name in floats], out=row)
+        row *= size / total
+        accumulated += row
+    cuts = np.cumsum([first[name].size for name in floats])[:-1]
+    means = dict(zip(floats, np.split(accumulated, cuts), strict=True)) if floats else {}
+    return {
+        name: means[name].reshape(array.shape).astype(array.dtype) if name in means else array.copy()
+        for name, array in first.items()
+    }
 
 
 def gradient_step(weights: Weights, gradient: Weights, learning_rate: float, parameters: set[str]) -> Weights:

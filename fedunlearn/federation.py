@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -254,7 +255,8 @@ class Federation:
                 size = self.num_examples(outcome.client_id, order.jobs[outcome.client_id].view)
                 if outcome.kind == "gradient":
                     size = min(size, int(order.task.settings["batch-size"]))
-                outcome = validated(replace(outcome, num_examples=size), order)
+                client, kind, payload = outcome.client_id, outcome.kind, outcome.payload
+                outcome = validated(Update(client, kind, payload, size, outcome.metrics, outcome.private), order)
             checked.append(outcome)
         return checked
 
@@ -307,19 +309,18 @@ def validated(update: Update, order: Order) -> Outcome:
     if update.kind != order.task.reply:
         return reject(f"sent {update.kind}, the task asks for {order.task.reply}")
     if update.kind != "statistics":
-        missing = [name for name in order.weights if name not in update.payload]
-        extra = [name for name in update.payload if name not in order.weights]
-        if missing or extra:
+        if update.payload.keys() != order.weights.keys():
+            missing = [name for name in order.weights if name not in update.payload]
+            extra = [name for name in update.payload if name not in order.weights]
             return reject(f"update lacks {missing} and has unknown {extra}")
         for name, sent in order.weights.items():
             got = update.payload[name]
             if got.shape != sent.shape or got.dtype != sent.dtype:
                 return reject(f"{name} is {got.dtype}{list(got.shape)}, expected {sent.dtype}{list(sent.shape)}")
-    with np.errstate(over="ignore", invalid="ignore"):
-        for name, array in update.payload.items():
-            # The sum of an array with NaN or infinity is never finite; only then is the full scan worth its time.
-            if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
-                return reject(f"{name} has NaN or infinite values")
+    for name, array in update.payload.items():
+        # With NaN or infinity the sum of squares is not finite; only then is the full scan worth its time.
+        if array.dtype.kind == "f" and not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
+            return reject(f"{name} has NaN or infinite values")
     return update
 
 
@@ -328,5 +329,5 @@ def weights_sha256(weights: Weights) -> str:
     sha = hashlib.sha256()
     for name, array in weights.items():
         sha.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        sha.update(np.ascontiguousarray(array).data)
+        sha.update(np.asarray(array, order="C").data)
     return sha.hexdigest()

@@ -39,7 +39,7 @@ class Journal:
         path = self._path(branch, order.call)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=plain)
+        save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, partial, metadata=plain)
         os.replace(partial, path)
 
     def load(self, branch: str, order: Order) -> list[Outcome] | None:

@@ -60,7 +60,7 @@ def _write(path: Path, weights: Weights, state: Weights | None, rows: list[Row])
     arrays |= {f"s/{name}": array for name, array in (state or {}).items()}
     head = {"names": json.dumps(list(weights)), "stateful": json.dumps(state is not None), "rows": json.dumps(rows)}
     partial = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=head)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, partial, metadata=head)
     os.replace(partial, path)
 
 
@@ -75,5 +75,5 @@ def _read(path: Path) -> tuple[Weights, Weights | None, list[Row]]:
 def save_model(folder: Path, name: str, weights: Weights) -> str:
     """Keep a branch's final model as `<folder>/<name>.safetensors`; return its SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({key: np.ascontiguousarray(array) for key, array in weights.items()}, folder / f"{name}.safetensors")
+    save_file({key: np.asarray(array, order="C") for key, array in weights.items()}, folder / f"{name}.safetensors")
     return weights_sha256(weights)

@@ -4,7 +4,9 @@ Updates of equal layout travel stacked, one array per tensor with the clients al
 for many clients costs little more than one message for one.
 """
 
+import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,17 +70,36 @@ def _stack_group(group: list[Update]) -> Stack:
     )
 
 
+def to_npy(array: np.ndarray) -> bytes:
+    """Return the array as the content of an .npy file, as `numpy.save` writes it but copied only once."""
+    head = io.BytesIO()
+    descr = np.lib.format.dtype_to_descr(array.dtype)
+    np.lib.format.write_array_header_1_0(head, {"descr": descr, "fortran_order": False, "shape": array.shape})
+    return b"".join([head.getvalue(), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data])
+
+
+def from_npy(data: bytes) -> np.ndarray:
+    """Return the array in the content of an .npy file: a read-only view of it, not a copy."""
+    file = io.BytesIO(data)
+    np.lib.format.read_magic(file)
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    flat = np.frombuffer(data, dtype, math.prod(shape), file.tell()) if 0 not in shape else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if fortran_order else "C")
+
+
 def encode_order(order: Order, clients: Sequence[int]) -> Plain:
     """Return the part of an order that concerns `clients`, without its weights, as plain values."""
-    distinct = list(dict.fromkeys(json.dumps([dict(order.jobs[c].settings), order.jobs[c].view]) for c in clients))
-    index = {text: number for number, text in enumerate(distinct)}
+    distinct: dict[tuple[str, str], int] = {}
+    jobs = []
+    for client in clients:
+        job = order.jobs[client]
+        key = job.view, json.dumps(dict(job.settings)) if job.settings else "{}"
+        jobs.append([client, distinct.setdefault(key, len(distinct))])
     plain: Plain = {
         "call": order.call,
         "task": json.dumps([order.task.name, dict(order.task.settings), order.task.reply]),
-        "jobs": json.dumps(distinct),
-        "clients": json.dumps(
-            [[c, index[json.dumps([dict(order.jobs[c].settings), order.jobs[c].view])]] for c in clients]
-        ),
+        "jobs": json.dumps(list(distinct)),
+        "clients": json.dumps(jobs),
     }
     for name, excluded in (("past", order.past), ("current", order.current)):
         mine = [c for c in clients if c in excluded]
@@ -91,7 +112,7 @@ def encode_order(order: Order, clients: Sequence[int]) -> Plain:
 def decode_order(plain: Mapping[str, Any], weights: Weights) -> Order:
     """Return the order that `encode_order` wrote."""
     name, settings, reply = json.loads(plain["task"])
-    distinct = [Job(*json.loads(text)) for text in json.loads(plain["jobs"])]
+    distinct = [Job(json.loads(settings), view) for view, settings in json.loads(plain["jobs"])]
     jobs = {client: distinct[number] for client, number in json.loads(plain["clients"])}
     excluded = []
     for part in ("past", "current"):

@@ -133,7 +133,7 @@ def _option_names(strategy: type) -> set[str]:
 def _record(weights: Weights) -> ArrayRecord:
     """Return the floating-point tensors; counters are no matter for an optimiser."""
     floats = {name: array for name, array in weights.items() if array.dtype.kind == "f"}
-    return ArrayRecord({name: Array(np.ascontiguousarray(array)) for name, array in floats.items()})
+    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in floats.items()})
 
 
 def _reply(weights: Weights, num_examples: int) -> Message:

@@ -5,12 +5,13 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedunlearn import catalogue
+from fedunlearn.catalogue import checked_cells
 from fedunlearn.experiment import Telling
 from fedunlearn.reporting import publish
 from fedunlearn.reporting.progress import Progress
-from fedunlearn.scenario import load_cells
 from server.engine import claim, run_cells
+
+APP = Path(__file__).resolve().parent.parent  # where Flower has unpacked the app
 
 app = ServerApp()
 
@@ -19,17 +20,16 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run every cell of the scenario and publish the report.
 
-    Run config: `scenario` (a TOML file) and `out` (the run folder), both seen from the app's folder unless
-    absolute. The number of SuperNodes is Flower's; scenario keys about the engine do not apply.
+    Run config: `scenario`, a TOML file of the app unless absolute, and `out`, the run folder, seen from the
+    process's working directory unless absolute. A run that was interrupted in `out` is finished. The number of
+    SuperNodes is Flower's; scenario keys about the engine do not apply.
     """
     if hasattr(grid, "pull_interval"):
         grid.pull_interval = 0.005  # the default polls ten times a second
-    scenario, out = Path(str(context.run_config["scenario"])), Path(str(context.run_config["out"]))
-    cells = load_cells(scenario)
-    for cell in cells:
-        catalogue.check(cell.scenario)
+    out = Path(str(context.run_config["out"])).absolute()
+    cells = checked_cells(APP / str(context.run_config["scenario"]))
     claim(out, cells, resume=True)
     nodes = len(list(grid.get_node_ids()))
     with Progress() as progress:
         run_cells(cells, cells, out, Telling(progress.begin, progress.row), progress, nodes, grid)
-    publish(out)
+    print(f"report: {publish(out)}")

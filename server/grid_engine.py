@@ -12,10 +12,10 @@ from flwr.serverapp import Grid
 from fedunlearn.errors import EngineFailure
 from fedunlearn.federation import Failure, Order, Outcome, Update, Weights
 from fedunlearn.stage import Stage
-from fedunlearn.wire import decode_outcomes, encode_order
+from fedunlearn.wire import decode_outcomes, encode_order, from_npy, to_npy
 from server.aggregation import Aggregator
+from server.local_grid import APP_RAISED
 
-APP_RAISED = 2  # Flower's error code for an exception in the ClientApp: sending again would raise again
 NODE_WAIT = 120.0  # seconds to wait for all SuperNodes
 RESEND_PIECES = 32  # into how many messages the clients of a lost message are split
 
@@ -77,7 +77,8 @@ class GridEngine:
         self, order: Order, groups: list[list[int]], nodes: list[int], seconds: float
     ) -> tuple[list[Outcome], list[tuple[list[int], str]]]:
         """Send one message per group; return the outcomes, and the groups whose worker died, with the reason."""
-        arrays = ArrayRecord({name: Array(array) for name, array in order.weights.items()})
+        packed = {n: Array(str(a.dtype), a.shape, "numpy.ndarray", to_npy(a)) for n, a in order.weights.items()}
+        arrays = ArrayRecord(packed)
         by_group: dict[str, list[int]] = {}
         messages = []
         for number, group in enumerate(groups):
@@ -97,7 +98,8 @@ class GridEngine:
             elif reply.has_error():
                 lost.append((group, first_line(reply.error.reason)))
             else:
-                received = {name: array.numpy() for name, array in reply.content.array_records["arrays"].items()}
+                records = reply.content.array_records["arrays"]
+                received = {name: from_npy(array.data) for name, array in records.items()}
                 answered += decode_outcomes(received, reply.content.config_records["report"])
         return answered, sorted(lost)
 

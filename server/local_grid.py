@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from flwr.app import Context, Error, Message, RecordDict
@@ -11,6 +12,7 @@ from flwr.serverapp import Grid
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+APP_RAISED = 2  # Flower's error code for an exception in the ClientApp: sending again would raise again
 T = TypeVar("T")
 
 
@@ -50,9 +52,7 @@ class LocalGrid(Grid):
         """Deliver every message; return their ids."""
         ids = []
         for message in messages:
-            self._sent += 1
-            ids.append(str(self._sent))
-            message.metadata.__dict__["_message_id"] = ids[-1]  # replies copy it; Flower's own grids set it so too
+            ids.append(self._number(message))
             self._replies[ids[-1]] = self._deliver(message)
         return ids
 
@@ -64,22 +64,34 @@ class LocalGrid(Grid):
         """Deliver every message and return the replies."""
         return self.pull_messages(self.push_messages(messages))
 
+    def _number(self, message: Message) -> str:
+        """Give a message its id, and return it."""
+        self._sent += 1
+        message.metadata.__dict__["_message_id"] = str(self._sent)  # replies copy it; Flower's own grids set it so too
+        return str(self._sent)
+
     def _deliver(self, message: Message) -> Message:
         try:
             return self._app(message, self._contexts[message.metadata.dst_node_id])
         except Exception as error:  # what Flower's engines answer when an app raises
-            return Message(Error(2, f"{type(error).__name__}: {error}"), reply_to=message)
+            return Message(Error(APP_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
 def in_process(app: ClientApp, num_nodes: int, body: Callable[[Grid], T]) -> T:
     """Return `body(grid)` with a `LocalGrid` of `num_nodes` nodes."""
-    # Outside a Flower run a Message cannot be made: it asks this class who it is.
+    with task_identity():
+        return body(LocalGrid(app, num_nodes))
+
+
+@contextmanager
+def task_identity() -> Iterator[None]:
+    """Let messages be made in the block: outside a run of its own, Flower asks this class who sends them."""
     names = ("_run_id", "_task_id", "_node_id")
     before = {name: getattr(TaskIdentity, name) for name in names}
     for name in names:
         setattr(TaskIdentity, name, 1)
     try:
-        return body(LocalGrid(app, num_nodes))
+        yield
     finally:
         for name, value in before.items():
             setattr(TaskIdentity, name, value)

@@ -1,13 +1,17 @@
-"""Flower's simulation on Ray; the only file that imports `flwr.simulation` and `ray`."""
+"""Flower's ClientApps in Ray actors; the only file that imports `flwr.simulation` and `ray`."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Callable
-from typing import TypeVar
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
-from fedunlearn.errors import EngineFailure, FedUnlearnError
+from fedunlearn.errors import EngineFailure
 
 # Read at import time by flwr and ray, so set before either is imported.
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -16,61 +20,117 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
-from flwr.app import Context
+from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
-from flwr.serverapp import Grid, ServerApp
-from flwr.simulation import run_simulation
+from flwr.clientapp.client_app import ClientAppException
+from flwr.serverapp import Grid
+from flwr.simulation.ray_transport.ray_actor import ClientAppActor
 
+from server.local_grid import APP_RAISED, LocalGrid, task_identity
+
+LOST = 0  # Flower's error code for a message that no ClientApp answered
 T = TypeVar("T")
 
 
+class RayGrid(LocalGrid):
+    """Hands each message to an idle one of Flower's Ray actors, the moment it is sent.
+
+    Flower's own simulation loop does so through a mailbox that it opens ten times a second: a round, however short,
+    takes at least 0.1 s there. It also waits for ever for an actor that hangs; here that is replaced.
+
+    Args:
+        app: what the actors run.
+        num_nodes: the number of SuperNodes; messages to all of them share the actors.
+        workers: the number of actors.
+        gpus_per_worker: the share of a GPU that each actor gets.
+    """
+
+    def __init__(self, app: ClientApp, num_nodes: int, workers: int, gpus_per_worker: float) -> None:
+        super().__init__(app, num_nodes)
+        self._kind = ClientAppActor.options(num_cpus=1, num_gpus=gpus_per_worker)  # type: ignore[attr-defined]
+        self._idle = [self._kind.remote() for _ in range(workers)]
+        self._busy: dict[Any, tuple[Any, Message]] = {}  # what an actor will return -> that actor, its message
+        self._waiting: deque[Message] = deque()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Hand over as many messages as there are idle actors, the others as soon as one is; return the ids."""
+        ids = []
+        for message in messages:
+            ids.append(self._number(message))
+            self._waiting.append(message)
+        self._hand_over()
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """Return the replies to these messages that have come so far, each once."""
+        self._collect(0.0)
+        return super().pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Return the replies that come within `timeout` seconds; what has not come by then never will."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        ids = self.push_messages(messages)
+        while self._busy and (left := deadline - time.monotonic()) > 0:
+            self._collect(None if timeout is None else left)
+        self._waiting.clear()
+        for actor, _ in self._busy.values():
+            self._replace(actor)
+        self._busy.clear()
+        return super().pull_messages(ids)
+
+    def _hand_over(self) -> None:
+        app = self._app
+        while self._idle and self._waiting:
+            actor, message = self._idle.pop(), self._waiting.popleft()
+            node = message.metadata.dst_node_id
+            future = actor.run.remote(lambda: app, message, str(node), self._contexts[node])
+            self._busy[future] = actor, message
+
+    def _collect(self, seconds: float | None) -> None:
+        """Wait until an actor is done, take what it returned, and give it its next message."""
+        done, _ = ray.wait(list(self._busy), num_returns=1, timeout=seconds) if self._busy else ([], [])
+        for future in done:
+            actor, message = self._busy.pop(future)
+            try:
+                _, reply, self._contexts[message.metadata.dst_node_id] = ray.get(future)
+                self._idle.append(actor)
+            except ClientAppException as error:  # Ray's own error at the same time, whose text is a traceback
+                reply = Message(Error(APP_RAISED, str(getattr(error, "cause", error))), reply_to=message)
+                self._idle.append(actor)
+            except ray.exceptions.RayError as error:
+                reply = Message(Error(LOST, f"{type(error).__name__}: {error}"), reply_to=message)
+                self._replace(actor)
+            self._replies[message.metadata.message_id] = reply
+        self._hand_over()
+
+    def _replace(self, actor: Any) -> None:
+        """End an actor's process, if it still runs, and start another: a restarted one refuses work at first."""
+        ray.kill(actor)
+        self._idle.append(self._kind.remote())
+
+
 def on_ray(app: ClientApp, workers: int, num_nodes: int, gpus_per_worker: float, body: Callable[[Grid], T]) -> T:
-    """Return `body(grid)`, run as a Flower ServerApp over `num_nodes` SuperNodes and `workers` Ray actors.
+    """Return `body(grid)` with `num_nodes` SuperNodes that share `workers` Ray actors.
 
     Raises:
-        FedUnlearnError: what `body` raised of the project's own errors.
-        EngineFailure: when Ray or Flower broke.
+        EngineFailure: when Ray does not start. What `body` raises comes out as it is.
     """
-    server = ServerApp()
-    result: list[T] = []
-    raised: list[BaseException] = []
-
-    @server.main()
-    def main(grid: Grid, context: Context) -> None:
-        if hasattr(grid, "pull_interval"):
-            grid.pull_interval = 0.005  # the default polls ten times a second
-        try:
-            result.append(body(grid))
-        except BaseException as error:  # Flower's thread would only log it
-            raised.append(error)
-
-    os.environ["FEDUNLEARN_WORKER"] = "1"  # inherited by the workers: they may be ended and are started again
-    logging.getLogger("flwr").setLevel(logging.CRITICAL)
+    # Inherited by the workers: they may be ended, and they import what this process can import.
+    environment = {"FEDUNLEARN_WORKER": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
     try:
-        run_simulation(server, app, num_nodes, backend_config=_backend_config(workers, gpus_per_worker))
-    except FedUnlearnError:
-        raise
-    except Exception as error:
-        if not raised:
-            raise EngineFailure(f"the Ray engine broke: {error}") from error
+        try:
+            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            grid = RayGrid(app, num_nodes, workers, gpus_per_worker)
+        except Exception as error:
+            raise EngineFailure(f"Ray did not start: {error}") from error
+        with task_identity():
+            return body(grid)
     finally:
-        del os.environ["FEDUNLEARN_WORKER"]
         ray.shutdown()
-    if raised:
-        raise raised[0]
-    if not result:
-        raise EngineFailure("the Ray engine ended before the run did")
-    return result[0]
-
-
-def _backend_config(workers: int, gpus_per_worker: float) -> dict:
-    return {
-        "init_args": {
-            "num_cpus": workers,
-            "include_dashboard": False,
-            "log_to_driver": False,
-            "logging_level": logging.ERROR,
-        },
-        # Without restarts, one dead actor makes messages fail in every later round.
-        "client_resources": {"num_cpus": 1, "num_gpus": gpus_per_worker, "max_restarts": -1},
-    }
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -31,30 +31,49 @@ def group_cells(cells: Sequence[Results]) -> list[Group]:
     members: dict[str, list[Results]] = {}
     for results in cells:
         members.setdefault(json.dumps(_without_seed(results), sort_keys=True), []).append(results)
+    values = [_without_seed(group[0]) for group in members.values()]
+    labels = cell_labels(values)
     return [
-        Group(_without_seed(group[0]), cell_label(_without_seed(group[0])) or "all cells", tuple(group))
-        for group in members.values()
+        Group(own, label or "all cells", tuple(group))
+        for own, label, group in zip(values, labels, members.values(), strict=True)
     ]
 
 
-def cell_label(values: Mapping[str, Any]) -> str:
-    """Return matrix values for a reader; a name is shown alone, a number with its key.
+def cell_labels(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a short label for the matrix values of each cell, a long one where the short ones would be the same.
+
+    Example:
+        >>> cell_labels([{"federation": {"algorithm": "fedsgd", "rounds": 9}}, {"federation": {"algorithm": "fedavg"}}])
+        ['FedSGD', 'FedAvg']
+        >>> cell_labels([{"federation": {"algorithm": "fedsgd", "rounds": rounds}} for rounds in (5, 9)])
+        ['FedSGD, rounds 5', 'FedSGD, rounds 9']
+    """
+    short = [cell_label(values) for values in cells]
+    if len(set(short)) == len(short):
+        return short
+    return [cell_label(values, whole=True) for values in cells]
+
+
+def cell_label(values: Mapping[str, Any], *, whole: bool = False) -> str:
+    """Return matrix values for a reader; of a table of values that vary together only the names, unless `whole`.
 
     Example:
         >>> cell_label({"federation.algorithm": "fedsgd", "seed": 3})
         'FedSGD, seed 3'
-        >>> cell_label({"federation": {"algorithm": "fedavg", "local-epochs": 2}})
-        'FedAvg, local epochs 2'
+        >>> cell_label({"federation": {"local-epochs": 2}})
+        'local epochs 2'
     """
-    return ", ".join(_words(key, value) for key, value in _flat(values.items()))
+    return ", ".join(_words(key, value) for key, value in _flat(values.items(), whole))
 
 
-def _flat(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, Any]]:
+def _flat(items: Iterable[tuple[str, Any]], whole: bool) -> Iterable[tuple[str, Any]]:
     for key, value in items:
-        if isinstance(value, Mapping):
-            yield from _flat(value.items())
-        else:
+        if not isinstance(value, Mapping):
             yield key, value
+        elif not whole and any(isinstance(entry, str) for entry in value.values()):
+            yield from ((name, entry) for name, entry in value.items() if isinstance(entry, str))
+        else:
+            yield from _flat(value.items(), whole)
 
 
 def _words(key: str, value: Any) -> str:

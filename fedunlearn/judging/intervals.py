@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 from fedunlearn.judging.metric import UNKNOWN, Interval
 
@@ -37,11 +38,40 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, rng: np.random.Generato
     return float(interval.low), float(interval.high)
 
 
-def interval_of_rate(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Interval:
-    """Return the Wilson interval of hits and misses (1 and 0); with a credit shared by ties, the bootstrap interval."""
+def interval_of_share(values: Sequence[float] | np.ndarray, rng: np.random.Generator) -> Interval:
+    """Return the 95 % interval of the mean of shares in [0, 1]: Wilson when every value is 0 or 1, else bootstrap.
+
+    The bootstrap of equal values has no width. Wilson has, and is conservative for shares, of which hits and misses
+    spread the most.
+    """
     if len(values) and all(value in (0, 1) for value in values):
         return wilson(int(sum(values)), len(values))
     return bootstrap_mean(values, rng)
+
+
+def auc_interval(auc: float, members: int, others: int) -> Interval:
+    """Return the 95 % interval of an area under the ROC curve (Newcombe 2006, method 5).
+
+    It solves |theta - auc| = z * error(theta) with the error of Hanley and McNeil (1982), as Wilson's does for shares,
+    so that a perfect separation of few scores still has an interval. Unknown for NaN.
+
+    Example:
+        >>> low, high = auc_interval(1.0, 5, 10)
+        >>> round(low, 2), high
+        (0.72, 1.0)
+    """
+    if np.isnan(auc):
+        return UNKNOWN
+    z, middle = stats.norm.ppf((1 + CONFIDENCE) / 2), (members + others) / 2 - 1
+
+    def excess(theta: float) -> float:
+        spread = theta * (1 - theta) * (1 + middle * (1 - theta) / (2 - theta) + middle * theta / (1 + theta))
+        return float((theta - auc) ** 2 - z**2 * spread / (members * others))
+
+    inside = min(max(auc, 1e-9), 1 - 1e-9)  # at 0 and 1 themselves the error vanishes
+    low = brentq(excess, 0.0, inside) if auc > 0 else 0.0
+    high = brentq(excess, inside, 1.0) if auc < 1 else 1.0
+    return float(low), float(high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,6 +20,11 @@ RATES = frozenset({"exact", "top-1", "exact-set", "alarm", "false-alarm"})  # 0 
 METRICS: Registry[Callable[..., Any]] = Registry("metric")
 
 
+def is_share(name: str) -> bool:
+    """Return whether a metric lies between 0 and 1."""
+    return not name.startswith("psnr") and name not in ("ssim", "mcc")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A value and what it has to be compared with. NaN means unknown or failed, never 0.

@@ -5,7 +5,7 @@ import numpy as np
 from fedunlearn.judging import classes
 from fedunlearn.judging.baselines import class_chance, nobody_forgotten
 from fedunlearn.judging.case import Case, Verdict
-from fedunlearn.judging.intervals import interval_of_rate
+from fedunlearn.judging.intervals import interval_of_share
 from fedunlearn.judging.metric import NAN, RATES, UNKNOWN, Metric, finite_or_none
 from fedunlearn.observer.findings import ForgottenClasses
 
@@ -49,7 +49,7 @@ def score_classes(finding: ForgottenClasses, case: Case) -> Verdict:
         name: Metric(
             value,
             1,
-            interval_of_rate([value], case.rng) if name in RATES else UNKNOWN,
+            interval_of_share([value], case.rng) if name in RATES else UNKNOWN,
             chance.get(name, NAN),
             trivial.get(name, NAN),
         )

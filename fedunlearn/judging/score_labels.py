@@ -4,9 +4,9 @@ import numpy as np
 
 from fedunlearn.judging.baselines import label_chance, uniform_guess
 from fedunlearn.judging.case import Case, Verdict
-from fedunlearn.judging.intervals import bootstrap_mean, interval_of_rate
+from fedunlearn.judging.intervals import interval_of_share
 from fedunlearn.judging.labels import exact, irec, le_acc, ln_acc
-from fedunlearn.judging.metric import RATES, Metric
+from fedunlearn.judging.metric import Metric
 from fedunlearn.observer.findings import LabelCounts
 
 MEASURES = {"irec": irec, "exact": exact, "le-acc": le_acc, "ln-acc": ln_acc}
@@ -30,7 +30,7 @@ def score_labels(finding: LabelCounts, case: Case) -> Verdict:
         metrics[name] = Metric(
             value=float(np.mean(values)),
             n=len(rows),
-            ci=(interval_of_rate if name in RATES else bootstrap_mean)(values, case.rng),
+            ci=interval_of_share(values, case.rng),
             chance=float(np.mean([chance[name] for chance in chances])),
             baseline=float(np.mean(trivial)),
         )

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from fedunlearn.judging.groups import Group, Results, group_cells
-from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_rate, wilson
+from fedunlearn.judging.intervals import auc_interval, bootstrap_mean, holm, interval_of_share, wilson
 from fedunlearn.judging.membership import auc
-from fedunlearn.judging.membership import intervals as curve_intervals
-from fedunlearn.judging.metric import RATES, finite_or_none, number
+from fedunlearn.judging.metric import RATES, finite_or_none, is_share, number
 from fedunlearn.judging.references import numbered
 from fedunlearn.judging.significance import p_value
 from fedunlearn.randomness import rng
@@ -43,7 +42,7 @@ def summarise(cells: Sequence[Results]) -> dict[str, Any]:
         "groups": [{"label": group.label, "values": group.values, "cells": len(group.cells)} for group in groups],
         "rows": rows,
         "alarms": [row for group in groups for row in _alarm_rows(group)],
-        "separation": [row for group in groups for row in _separation_rows(group, draws)],
+        "separation": [row for group in groups for row in _separation_rows(group)],
         "accuracy": [row for group in groups for row in _accuracy_rows(group, draws)],
     }
 
@@ -67,7 +66,7 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
             values = _column(metrics, "value")
             baselines, chances = _column(metrics, "baseline"), _column(metrics, "chance")
             known = values[np.isfinite(values)]
-            interval = (interval_of_rate if name in RATES else bootstrap_mean)(known, draws)
+            interval = (interval_of_share if is_share(name) else bootstrap_mean)(known, draws)
             primary = name == PRIMARY[finds] and branch not in CONTROLS
             against = baselines if finds == "images" else chances
             yield {
@@ -119,7 +118,7 @@ def _alarm_rows(group: Group) -> Iterable[Row]:
             }
 
 
-def _separation_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
+def _separation_rows(group: Group) -> Iterable[Row]:
     """Compare the highest score of each attack on a branch with those on the controls."""
     highest: dict[tuple[str, str], dict[str, list[float]]] = {}
     for (attack, observer, branch, _), found in _attacks(group).items():
@@ -132,14 +131,15 @@ def _separation_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
         for branch, scores in by_branch.items():
             if branch in CONTROLS or not quiet:
                 continue
-            every, request = np.array(scores + quiet), np.arange(len(scores) + len(quiet)) < len(scores)
+            request = np.arange(len(scores) + len(quiet)) < len(scores)
+            area = auc(np.array(scores + quiet), request)
             yield {
                 "group": group.label,
                 "attack": attack,
                 "observer": observer,
                 "branch": branch,
-                "auc": finite_or_none(auc(every, request)),
-                "ci": _ends(curve_intervals(every, request, draws)["auc"]),
+                "auc": finite_or_none(area),
+                "ci": _ends(auc_interval(area, len(scores), len(quiet))),
                 "n": [len(scores), len(quiet)],
             }
 

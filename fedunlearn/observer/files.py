@@ -60,7 +60,7 @@ def write_arrays(path: Path, arrays: Weights, about: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     # safetensors sorts its keys; a model's order is part of what it is
     metadata = {key: json.dumps(value) for key, value in about.items()} | {"names": json.dumps(list(arrays))}
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=metadata)
+    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, partial, metadata=metadata)
     os.replace(partial, path)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from fedunlearn.reporting import words
+from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.artefacts import load_arrays, pixels, png
-from fedunlearn.reporting.charts import class_bars, histograms, paired_bars
+from fedunlearn.reporting.bars import class_bars, histograms, paired_bars
 
 RECOGNISABLE = 20.0  # dB
 Row = Mapping[str, Any]
@@ -112,7 +112,7 @@ def _pairs(folder: Path, row: Row, names: Sequence[str]) -> list[Pair]:
                 Pair(
                     _uri(arrays[f"originals-{index}"][n]),
                     _uri(arrays[f"rebuilt-{index}"][n]),
-                    f"{name}{where}, {words.amount('psnr', decibels)}",
+                    f"{name}{where}, {formats.amount('psnr', decibels)}",
                     decibels is not None and decibels >= RECOGNISABLE,
                 )
             )
@@ -134,11 +134,12 @@ def _class_panels(rows: Sequence[Row], names: Sequence[str]) -> tuple[Panel, ...
         short = short_names(names, len(details["scores"]))
         label = f"Scores of {row['name']} after {row['branch']}"
         chart = class_bars(details["scores"], short, [] if control else details["true"], limits, label)
-        named = f"names {words.names_of(details['named'], names)}" if details["named"] else "names nobody"
-        truth = (
-            "nothing of the kind was forgotten" if control else f"forgotten: {words.names_of(details['true'], names)}"
-        )
-        panels.append(Panel(f"after {row['branch']}", chart, f"{named}; {truth}", control))
+        named = formats.names_of(details["named"], names)
+        if control:
+            note = f"false alarm: names {named}" if details["named"] else "names no class, rightly"
+        else:
+            note = f"names {named}; forgotten: {formats.names_of(details['true'], names)}"
+        panels.append(Panel(f"after {row['branch']}", chart, note, control))
     return tuple(panels)
 
 
@@ -152,7 +153,7 @@ def _member_panels(folder: Path, rows: Sequence[Row]) -> tuple[Panel, ...]:
         if not np.isfinite(scores).all():
             continue
         metric = row["metrics"]["auc"]
-        note = f"AUC {words.amount('auc', metric['value'])} ({words.span('auc', metric['ci'])}, n = {metric['n']})"
+        note = f"AUC {formats.amount('auc', metric['value'])} ({formats.span('auc', metric['ci'])}, n = {metric['n']})"
         chart = histograms(scores[member], scores[~member], f"Membership scores after {row['branch']}")
         panels.append(Panel(f"after {row['branch']}", chart, note, row["branch"] in words.CONTROLS))
     return tuple(panels)

@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from fedunlearn import __version__
 from fedunlearn.judging import METRICS
-from fedunlearn.reporting import words
+from fedunlearn.judging.groups import cell_labels
+from fedunlearn.reporting import formats
 from fedunlearn.reporting.charts import Estimate, forest
 from fedunlearn.reporting.page import page
 from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
@@ -33,7 +34,8 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
     )  # fmt: skip
     pages = []
     if len(cells) <= SHOWN_CELLS:
-        pages = [page(folder, results, n) for n, (folder, results) in enumerate(zip(folders, cells, strict=True))]
+        labels = cell_labels([results.get("cell", {}) for results in cells])
+        pages = [page(*cell) for cell in zip(folders, cells, range(len(cells)), labels, strict=True)]
     scenario = cells[0]["scenario"]
     trials = summary if summary and has_trials(summary) else None
     return environment.get_template("report.html").render(
@@ -46,7 +48,7 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         rates=_rates(trials) if trials else [],
         accuracies=_accuracies(trials) if trials else [],
         glossary=_glossary(cells),
-        words=words,
+        formats=formats,
     )
 
 
@@ -67,13 +69,13 @@ def _rates(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
                 row["value"],
                 row["ci"],
                 row["chance"],
-                f"{words.amount(row['metric'], row['value'])}, n = {row['n']}",
+                f"{formats.amount(row['metric'], row['value'])}, n = {row['n']}",
             )
             for row in rows
             if row["value"] is not None
         ]
         if estimates:
-            charts.append((title, forest(estimates, title)))
+            charts.append((title, forest(estimates, title, percent=finds != "membership")))
     return charts
 
 
@@ -81,10 +83,10 @@ def _accuracies(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in summary["accuracy"]:
         entry = rows.setdefault(
-            (row["group"], row["branch"]), {"group": row["group"], "branch": row["branch"], "above": words.DASH}
+            (row["group"], row["branch"]), {"group": row["group"], "branch": row["branch"], "above": formats.DASH}
         )
-        interval = f" ({words.span('accuracy', row['ci'])})" if None not in row["ci"] else ""
-        entry[row["metric"]] = words.percent(row["value"]) + interval
+        interval = f" ({formats.span('accuracy', row['ci'])})" if None not in row["ci"] else ""
+        entry[row["metric"]] = formats.percent(row["value"]) + interval
         if row["metric"] == "retain_accuracy" and row["above_retrain"] is not None:
             entry["above"] = f"{100 * row['above_retrain']:+.1f} points"
     return list(rows.values())

@@ -9,26 +9,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-from fedunlearn.judging.groups import cell_label
-from fedunlearn.judging.references import numbered
 from fedunlearn.observer.access import CAPABILITIES, FLAGS
-from fedunlearn.reporting import words
-from fedunlearn.reporting.charts import Lane, Line, heat_map, line_chart, timeline
+from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.charts import heat_map
+from fedunlearn.reporting.curves import Lane, Line, line_chart, timeline
 from fedunlearn.reporting.figures import Figure, figures, short_names
-from fedunlearn.reporting.table import HEADLINE
+from fedunlearn.reporting.headline import Score, Tile, facts, scores, tiles
 
 Results = Mapping[str, Any]
 STYLES = {"trunk": "s0", "retrain": "s3", "retrain-other-init": "s4", "control": "s5", "placebo": "s6"}
 UNLEARNER_STYLES = ("s1", "s2", "s7", "s8")
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A figure that is seen first: what, how much, and compared with what."""
-
-    topic: str
-    value: str
-    note: str
 
 
 @dataclass(frozen=True)
@@ -38,20 +28,6 @@ class Observer:
     sentence: str
     sees: tuple[tuple[str, bool], ...]
     knows: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One row of the table of scores; `main` rows are shown, the others unfold."""
-
-    attack: str
-    branch: str
-    metric: str
-    value: str
-    n: int
-    interval: str
-    compared: tuple[str, ...]  # chance, no attack, control, retrained
-    main: bool
 
 
 @dataclass(frozen=True)
@@ -76,13 +52,13 @@ class Page:
     failures: tuple[str, ...]
 
 
-def page(folder: Path, results: Results, number: int) -> Page:
-    """Return the page of the cell in `folder`."""
+def page(folder: Path, results: Results, number: int, label: str) -> Page:
+    """Return the page of the cell in `folder`; `label` tells it from the others and is empty for a single run."""
     styles = branch_styles(results)
     drawn = figures(folder, results)
     return Page(
         key=f"cell-{number}",
-        label=cell_label(results.get("cell", {})) or "this run",
+        label=label or "The run",
         tiles=tuple(tiles(results)),
         facts=tuple(facts(results)),
         holdings=_holdings(results),
@@ -105,89 +81,6 @@ def branch_styles(results: Results) -> dict[str, str]:
     unlearners = iter(UNLEARNER_STYLES * len(results["branches"]))
     names = {branch["id"]: branch["name"] for branch in results["branches"]}
     return {key: STYLES.get(name) or next(unlearners) for key, name in names.items()}
-
-
-def tiles(results: Results) -> list[Tile]:
-    """Return the first attack of each kind in one figure each; a null-class attack only when there is no other."""
-    rows = [row for row in results["attacks"] if row["branch"] not in words.CONTROLS]
-    rows.sort(key=lambda row: row["name"].startswith("null-class"))
-    first = {row["finds"]: row["name"] for row in reversed(rows)}
-    of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
-    found = []
-    if "labels" in first:
-        metric = of("labels")[0]["metrics"]["irec"]
-        note = f"of the labels behind an update; guessing evenly gives {words.percent(metric['baseline'])}"
-        found.append(Tile("labels", words.percent(metric["value"]), note))
-    if "images" in first:
-        share, psnr = (of("images")[0]["metrics"][name] for name in ("rebuilt-share", "psnr"))
-        value = words.DASH if share["value"] is None else f"{round(share['value'] * share['n'])} of {share['n']}"
-        note = (
-            f"training pictures rebuilt recognisably, {words.amount('psnr', psnr['value'])} on average; "
-            f"without an attack {words.amount('psnr', psnr['baseline'])}"
-        )
-        found.append(Tile("pictures", value, note))
-    if "forgotten-classes" in first:
-        same = of("forgotten-classes")
-        hits = sum(words.value(row, "top-1") == 1 for row in same)
-        chance = words.percent(same[0]["metrics"]["top-1"]["chance"])
-        alarms = [
-            row for row in results["attacks"] if row["name"] == same[0]["name"] and "false-alarm" in row["metrics"]
-        ]
-        loud = sum(words.value(row, "false-alarm") == 1 for row in alarms)
-        note = f"models give the forgotten class away; chance {chance}, false alarms {loud} of {len(alarms)} controls"
-        found.append(Tile("forgotten class", f"{hits} of {len(same)}", note))
-    if "membership" in first:
-        row = of("membership")[0]
-        oracle = words.amount("auc", row["metrics"]["auc"]["oracle"])
-        note = f"AUC for who was forgotten, after {row['branch']}; retrained {oracle}, guessing 0.50"
-        found.append(Tile("membership", words.amount("auc", words.value(row, "auc")), note))
-    return found
-
-
-def facts(results: Results) -> list[tuple[str, str]]:
-    """Return what federation this was, name by name."""
-    scenario, federation = results["scenario"], results.get("federation", {})
-    learning = scenario.get("federation", {})
-    algorithm = {"fedsgd": "FedSGD: clients send gradients", "fedavg": "FedAvg: clients send weights"}
-    partition = scenario.get("partition", {})
-    dealt = partition.get("kind", "") + (
-        f", alpha {partition['alpha']}" if partition.get("kind") == "dirichlet" else ""
-    )
-    shape = federation.get("image_shape")
-    pictures = f", {' x '.join(map(str, shape))}" if shape else ""
-    samples = ", ".join(f"{count} {name}" for name, count in federation.get("samples", {}).items())
-    size = federation.get("parameters")
-    timing = results["timing"]
-    efficiency = words.percent(timing["efficiency"])
-    rows = [
-        ("data", f"{scenario.get('data', {}).get('name', '')}{pictures}"),
-        ("samples", samples),
-        ("clients", str(federation.get("clients", learning.get("clients", "")))),
-        ("dealt out", dealt),
-        ("model", scenario.get("model", {}).get("name", "") + (f", {size} parameters" if size else "")),
-        ("algorithm", algorithm.get(learning.get("algorithm", ""), "")),
-        ("aggregation", str(learning.get("strategy", ""))),
-        ("batch size, learning rate", f"{learning.get('batch-size', '')}, {learning.get('learning-rate', '')}"),
-        ("seed", str(results["seed"])),
-        ("engine", f"{results['engine']}, {results['workers']} workers"),
-        ("time", f"{timing['total_s']:.1f} s, {efficiency} of it client work per worker"),
-    ]
-    return [(name, text) for name, text in rows if text.strip(" ,")]
-
-
-def scores(results: Results) -> list[Score]:
-    """Return every metric of every attack and branch."""
-    rows = results["attacks"]
-    labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
-    found = []
-    for label, row in zip(labels, rows, strict=True):
-        main = ("false-alarm",) if "false-alarm" in row["metrics"] else HEADLINE[row["finds"]]
-        for name, metric in row["metrics"].items():
-            value = words.amount(name, metric["value"]) if row["status"] == "done" else row["status"]
-            compared = tuple(words.amount(name, metric[key]) for key in ("chance", "baseline", "control", "oracle"))
-            interval = words.span(name, metric["ci"])
-            found.append(Score(label, row["branch"], name, value, metric["n"], interval, compared, name in main))
-    return found
 
 
 def _observer(settings: Mapping[str, Any]) -> Observer:
@@ -220,7 +113,7 @@ def _timeline(results: Results, styles: Mapping[str, str]) -> Markup | None:
     marks: dict[int, str] = {}
     for request in results["requests"]:
         whole = request.get("scope") == "class" and request.get("target")
-        text = f"forget {words.names_of(request['target'], names)}" if whole else f"{request['id']}"
+        text = f"forget {formats.names_of(request['target'], names)}" if whole else f"{request['id']}"
         marks[request["round"]] = f"{marks[request['round']]}; {text}" if request["round"] in marks else text
     return timeline(lanes, list(marks.items()), "Rounds of every branch")
 
@@ -261,7 +154,7 @@ def _lines(results: Results, styles: Mapping[str, str], key: str) -> list[Line]:
 
 def _branch(branch: Mapping[str, Any], styles: Mapping[str, str]) -> dict[str, Any]:
     metrics = branch["metrics"]
-    accuracies = [words.percent(metrics[f"{name}_accuracy"]) for name in ("forget", "retain", "test")]
+    accuracies = [formats.percent(metrics[f"{name}_accuracy"]) for name in ("forget", "retain", "test")]
     meaning = words.BRANCHES.get(branch["name"], "unlearning method")
     return {
         "id": branch["id"],

@@ -2,6 +2,8 @@
 
 from markupsafe import Markup, escape
 
+WIDTH = 640.0  # of a chart; narrower pages scale it down
+
 
 def element(name: str, content: str = "", **attributes: object) -> Markup:
     """Return one element; an attribute's underscores become hyphens, its trailing one is dropped; numbers are rounded.
@@ -30,6 +32,19 @@ def drawing(width: float, height: float, parts: list[Markup], label: str) -> Mar
 def tooltip(text: str) -> Markup:
     """Return what a pointer resting on the surrounding element shows."""
     return element("title", text)
+
+
+def ticks(first: int, last: int, most: int = 12) -> list[int]:
+    """Return at most about `most` round numbers from `first` to `last`.
+
+    Example:
+        >>> ticks(1, 5), ticks(1, 157)
+        ([1, 2, 3, 4, 5], [20, 40, 60, 80, 100, 120, 140])
+    """
+    step = next(
+        size * 10**power for power in range(20) for size in (1, 2, 5) if (last - first) / size / 10**power < most
+    )
+    return list(range(-(-first // step) * step, last + 1, step))
 
 
 def _text(value: object) -> Markup:

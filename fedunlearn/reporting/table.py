@@ -11,9 +11,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from fedunlearn.judging.groups import cell_label
+from fedunlearn.judging.groups import cell_labels
 from fedunlearn.judging.references import numbered
-from fedunlearn.reporting import words
+from fedunlearn.reporting import formats, words
 
 SHOWN_CELLS = 8  # more are told by their summary alone
 WIDE = 110  # characters; a narrower terminal gets fewer columns
@@ -40,8 +40,9 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
         console: where to.
     """
     if len(cells) <= SHOWN_CELLS:
-        for results in cells:
-            console.print(_cell(results, wide=console.width >= WIDE))
+        labels = cell_labels([results.get("cell", {}) for results in cells])
+        for label, results in zip(labels, cells, strict=True):
+            console.print(_cell(label, results, wide=console.width >= WIDE))
     if summary and has_trials(summary):
         for table in (_rates(summary), _alarms(summary), _accuracies(summary)):
             if table.row_count:
@@ -68,10 +69,9 @@ def _table(title: str, texts: Sequence[str], figures: Sequence[str], gap: int = 
     return table
 
 
-def _cell(results: Mapping[str, Any], *, wide: bool) -> RenderableType:
+def _cell(label: str, results: Mapping[str, Any], *, wide: bool) -> RenderableType:
     scenario = results["scenario"]
     title = scenario.get("title") or scenario.get("name") or "fedunlearn"
-    label = cell_label(results.get("cell", {}))
     parts: list[RenderableType] = [_story(results), Text(), _branches(results, wide)]
     if results["attacks"]:
         parts += [Text(), _attacks(results, wide)]
@@ -104,7 +104,7 @@ def _branches(results: Mapping[str, Any], wide: bool) -> Table:
         metrics = branch["metrics"]
         accuracies = (metrics["forget_accuracy"], metrics["retain_accuracy"], metrics["test_accuracy"])
         meaning = [f"[dim]{words.BRANCHES.get(branch['name'], 'unlearning method')}"] if wide else []
-        shown = [words.percent(accuracy) for accuracy in accuracies]
+        shown = [formats.percent(accuracy) for accuracy in accuracies]
         table.add_row(escape(branch["id"]), *meaning, *shown, f"[dim]{branch['sha256'][:12]}")
     return table
 
@@ -129,9 +129,9 @@ def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
 def _scores(row: Mapping[str, Any], metric: str, wide: bool) -> list[str]:
     entry = row["metrics"][metric]
     references = ("chance", "baseline", "control", "oracle") if wide else ("chance", "control")
-    value = words.amount(metric, entry["value"]) if row["status"] == "done" else row["status"]
-    compared = [words.amount(metric, entry[name]) for name in references]
-    return [f"[bold]{value}", str(entry["n"]), words.span(metric, entry["ci"]), *compared]
+    value = formats.amount(metric, entry["value"]) if row["status"] == "done" else row["status"]
+    compared = [formats.amount(metric, entry[name]) for name in references]
+    return [f"[bold]{value}", str(entry["n"]), formats.span(metric, entry["ci"]), *compared]
 
 
 def _rates(summary: Mapping[str, Any]) -> Table:
@@ -139,9 +139,9 @@ def _rates(summary: Mapping[str, Any]) -> Table:
     table = _table("Over all cells", ("cells", "attack", "after", "measure"), columns)
     for row in headline_rows(summary):
         metric = row["metric"]
-        p = words.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
-        figures = [words.amount(metric, row["value"]), str(row["n"]), words.span(metric, row["ci"])]
-        compared = [words.amount(metric, row["chance"]), words.amount(metric, row["baseline"]), p]
+        p = formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
+        figures = [formats.amount(metric, row["value"]), str(row["n"]), formats.span(metric, row["ci"])]
+        compared = [formats.amount(metric, row["chance"]), formats.amount(metric, row["baseline"]), p]
         table.add_row(escape(row["group"]), row["attack"], escape(row["branch"]), metric, *figures, *compared)
     return table
 
@@ -151,7 +151,7 @@ def _alarms(summary: Mapping[str, Any]) -> Table:
     table = _table(title, ("cells", "attack", "on"), ("alarms", "rate", "95 % interval", "nominal"))
     for row in summary["alarms"]:
         count = f"{row['alarms']} of {row['n']}"
-        rates = [words.percent(row["rate"]), words.span("false-alarm", row["ci"]), words.percent(row["nominal"])]
+        rates = [formats.percent(row["rate"]), formats.span("false-alarm", row["ci"]), formats.percent(row["nominal"])]
         table.add_row(escape(row["group"]), row["attack"], row["on"], count, *rates)
     return table
 
@@ -161,8 +161,8 @@ def _accuracies(summary: Mapping[str, Any]) -> Table:
     table = _table("The models, mean over cells", ("cells", "model"), figures)
     for group, branch in dict.fromkeys((row["group"], row["branch"]) for row in summary["accuracy"]):
         found = {r["metric"]: r for r in summary["accuracy"] if (r["group"], r["branch"]) == (group, branch)}
-        shown = [words.percent(found[f"{name}_accuracy"]["value"]) for name in ("forget", "retain", "test")]
+        shown = [formats.percent(found[f"{name}_accuracy"]["value"]) for name in ("forget", "retain", "test")]
         above = found["retain_accuracy"]["above_retrain"]
-        distance = words.DASH if above is None else f"{100 * above:+.1f} points"
+        distance = formats.DASH if above is None else f"{100 * above:+.1f} points"
         table.add_row(escape(group), escape(branch), *shown, distance)
     return table

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedunlearn.reporting.formats import amount, listed, names_of, percent
+
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-DASH = "\u2013"
 CONTROLS = ("control", "placebo")
 ACCESS = {
     "labels": "may ask the final model for labels",
@@ -36,63 +37,6 @@ BRANCHES = {
     "control": "as many extra rounds, nothing forgotten",
     "placebo": "as many samples forgotten, spread over all classes",
 }
-_SHARES = (
-    "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "top-1", "exact-set", "balanced-accuracy", "false-alarm",
-    "per-class-accuracy", "alarm", "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
-)  # fmt: skip
-
-
-def percent(value: float | None) -> str:
-    """Return a share for a reader, a dash when it is unknown.
-
-    Example:
-        >>> percent(0.9549), percent(1.0), percent(0.00001), percent(None) == DASH
-        ('95.5%', '100%', '<0.01%', True)
-    """
-    if value is None:
-        return DASH
-    return "<0.01%" if 0 < value < 1e-4 else f"{100 * value:.3g}%"
-
-
-def amount(metric: str, value: float | None) -> str:
-    """Return the value of a metric in its unit: percent, dB, or a plain number.
-
-    Example:
-        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613)
-        ('50%', '27.1 dB', '0.61')
-    """
-    if value is None:
-        return DASH
-    if metric in _SHARES or metric.endswith("accuracy"):
-        return percent(value)
-    return f"{value:.1f} dB" if metric.startswith("psnr") else f"{value:.2f}"
-
-
-def span(metric: str, ends: Sequence[float | None]) -> str:
-    """Return an interval for a reader, the unit once.
-
-    Example:
-        >>> span("top-1", [0.207, 1.0]), span("psnr", [15.84, 32.0])
-        ('20.7 … 100%', '15.8 … 32.0 dB')
-    """
-    if None in ends:
-        return DASH
-    low, high = (amount(metric, end) for end in ends)
-    return f"{low.removesuffix(' dB').removesuffix('%')} … {high}"
-
-
-def names_of(classes: Sequence[int], names: Sequence[str]) -> str:
-    """Return classes for a reader.
-
-    Example:
-        >>> names_of([3], "0123"), names_of([0, 2], ["cat", "dog", "owl"]), names_of([], [])
-        ('class 3', 'classes 0 (cat), 2 (owl)', 'no class')
-    """
-    if not classes:
-        return "no class"
-    known = {c: names[c] for c in classes if c < len(names) and names[c] != str(c)}
-    words = [f"{c} ({known[c]})" if c in known else str(c) for c in classes]
-    return ("class " if len(words) == 1 else "classes ") + ", ".join(words)
 
 
 def class_names(results: Results) -> list[str]:
@@ -187,10 +131,10 @@ def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
     parts = []
     if right:
         true = names_of(request[0].get("details", {}).get("true", []), names)
-        parts.append(f"{name} ranks the forgotten {true} first after {_list(right)}")
+        parts.append(f"{name} ranks the forgotten {true} first after {listed(right)}")
     if wrong:
         start = "but not" if right else f"{name} does not rank the forgotten class first"
-        parts.append(f"{start} after {_list(wrong)}")
+        parts.append(f"{start} after {listed(wrong)}")
     chance = f"chance is {percent(metric['chance'])}"
     return f"{', '.join(parts)} ({chance}). {_alarms(rows)}"
 
@@ -201,8 +145,8 @@ def _alarms(rows: Sequence[Row]) -> str:
         return "No control was run."
     loud = [row["branch"] for row in controls if value(row, "false-alarm") == 1]
     if loud:
-        return f"False alarm on {_list(loud)}, where no class was forgotten."
-    return f"No false alarm on {_list([row['branch'] for row in controls])}."
+        return f"False alarm on {listed(loud)}, where no class was forgotten."
+    return f"No false alarm on {listed([row['branch'] for row in controls])}."
 
 
 def _membership(rows: Sequence[Row]) -> str:
@@ -226,8 +170,3 @@ def accuracy_sentence(results: Results) -> str:
     ]
     start = f"{percent(before['forget_accuracy'])} / {percent(before['retain_accuracy'])} before, " if before else ""
     return f"Accuracy on forgotten / retained samples: {start}{', '.join(parts)}."
-
-
-def _list(words: Sequence[str]) -> str:
-    """Return 'a', 'a and b', 'a, b and c'."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))

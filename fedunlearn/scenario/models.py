@@ -57,6 +57,16 @@ class Scenario(Settings):
         """The branches that leave the trunk: references, then methods; none when nothing is requested."""
         return self.unlearning.references + self.unlearning.methods if self.requests else ()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _request_after_the_last_round(cls, raw: Any) -> Any:
+        tables = raw.get("requests") if isinstance(raw, dict) else None
+        if not isinstance(tables, list) or not isinstance(raw.get("federation", {}), dict):
+            return raw  # the fields' own checks say what is wrong
+        rounds = raw.get("federation", {}).get("rounds", FederationSettings().rounds)
+        complete = [{"round": rounds} | table if isinstance(table, dict) else table for table in tables]
+        return raw | {"requests": complete}
+
     @field_validator("requests", mode="after")
     @classmethod
     def _number(cls, requests: tuple[RequestSettings, ...]) -> tuple[RequestSettings, ...]:

@@ -196,7 +196,7 @@ class RequestSettings(Settings):
     """An unlearning request."""
 
     id: Name = Field(default="", description="Its name in the ledger; request-1, request-2, ... if absent.")
-    round: int = Field(ge=1, description="It is made after this many rounds of training.")
+    round: int = Field(ge=1, description="It is made after this many rounds of training; after the last if absent.")
     holders: Everyone | Indices = Field(default="all", description="Who asks.")
     scope: Scope = Field(description="Whether samples, classes or whole clients are forgotten.")
     target: TargetSettings = Field(description="What is to be forgotten.")

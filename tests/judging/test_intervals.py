@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from fedunlearn.judging.intervals import bootstrap_mean, holm, interval_of_rate, wilson
+from fedunlearn.judging.intervals import auc_interval, bootstrap_mean, holm, interval_of_share, wilson
 from fedunlearn.judging.significance import p_value
 
 
@@ -55,10 +56,10 @@ def test_bootstrap_of_too_little_or_failed_values_is_unknown():
 
 def test_hits_and_misses_get_wilson_shared_credit_bootstrap():
     draws = np.random.default_rng(0)
-    assert interval_of_rate([1.0] * 19 + [0.0], draws) == wilson(19, 20)
-    low, high = interval_of_rate([0.5, 1.0, 0.0, 1.0], draws)
+    assert interval_of_share([1.0] * 19 + [0.0], draws) == wilson(19, 20)
+    low, high = interval_of_share([0.5, 1.0, 0.0, 1.0], draws)
     assert 0 <= low < high <= 1
-    assert np.isnan(interval_of_rate([], draws)).all()
+    assert np.isnan(interval_of_share([], draws)).all()
 
 
 def test_holm_against_r():
@@ -94,3 +95,27 @@ def test_p_value_of_differences_is_the_share_of_sign_flips():
     assert p_value(values, np.ones(4), np.random.default_rng(0), rate=False) == pytest.approx(1 / 16)
     assert np.isnan(p_value(np.array([1.5]), np.ones(1), np.random.default_rng(0), rate=False))
     assert np.isnan(p_value(np.array([np.nan]), np.ones(1), np.random.default_rng(0), rate=True))
+
+
+def test_auc_interval_is_that_of_hanley_and_mcneil_for_many_scores():
+    a, m, n = 0.75, 4000, 4000
+    q1, q2 = a / (2 - a), 2 * a * a / (1 + a)
+    error = np.sqrt((a * (1 - a) + (m - 1) * (q1 - a * a) + (n - 1) * (q2 - a * a)) / (m * n))
+    assert auc_interval(a, m, n) == pytest.approx((a - 1.96 * error, a + 1.96 * error), abs=1e-3)
+
+
+def test_auc_interval_of_few_scores_covers_the_truth():
+    draws = np.random.default_rng(0)
+    truth, covered = stats.norm.cdf(1.5 / np.sqrt(2)), []
+    for _ in range(400):
+        request, quiet = draws.normal(1.5, 1, 10), draws.normal(0, 1, 15)
+        low, high = auc_interval(float(np.mean(request[:, None] > quiet)), 10, 15)
+        covered.append(low <= truth <= high)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.03)
+
+
+def test_auc_interval_at_the_ends():
+    assert auc_interval(1.0, 5, 10)[1] == 1
+    assert 0.6 < auc_interval(1.0, 5, 10)[0] < 0.85
+    assert auc_interval(0.0, 5, 10) == pytest.approx((0, 1 - auc_interval(1.0, 5, 10)[0]))
+    assert np.isnan(auc_interval(np.nan, 5, 10)).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ from fedunlearn.reporting import save_verdict, write_results
 
 FORGOTTEN, REQUEST_ROUND, EXTRA = 3, 8, 4
 BRANCHES = ("federaser", "finetune", "retrain", "retrain-other-init", "control", "placebo")
+REQUEST = {
+    "id": "request-1",
+    "round": REQUEST_ROUND,
+    "scope": "class",
+    "target": [FORGOTTEN],
+    "samples": 183,
+    "state": "done",
+    "reason": "",
+}
 BATCH = np.array([3, 13, 23, 30])
 
 
@@ -84,10 +94,8 @@ def attacks(folder: Path, seed: int, noise: float) -> list[dict[str, Any]]:
         verdict = judge_failure(finds) if finding is None else judge_finding(finding, case)
         details, pictures = save_verdict(folder, f"{name}-server-{branch}-{number}", verdict)
         status = {"status": "failed", "reason": "ValueError: no noise <left>"} if finding is None else {}
-        rows.append(
-            AttackRow(name, "server", "updates", branch, finds, verdict.metrics, (), 500, 1.2, **status, details=details,
-                      pictures=pictures)
-        )  # fmt: skip
+        row = AttackRow(name, "server", "updates", branch, finds, verdict.metrics, (), 500, 1.2, **status)
+        rows.append(replace(row, details=details, pictures=pictures))
     return [row.to_json() for row in with_references(rows)]
 
 
@@ -179,8 +187,7 @@ def results(folder: Path, cell: dict[str, Any], noise: float = 0.03) -> dict[str
             "client_class_counts": draws.multinomial(99, draws.dirichlet(np.full(10, 0.5)), size=10).tolist(),
         },
         "rounds": rounds,
-        "requests": [{"id": "request-1", "round": REQUEST_ROUND, "scope": "class", "target": [FORGOTTEN], "samples": 183,
-                      "state": "done", "reason": ""}],
+        "requests": [REQUEST],
         "branches": [branch_summary(branch, rounds, seed) for branch in ("trunk", *BRANCHES)],
         "attacks": attacks(folder, seed, noise),
         "timing": {"total_s": 41.2, "client_s": 61.0, "overhead_s": 5.4, "efficiency": 0.82},

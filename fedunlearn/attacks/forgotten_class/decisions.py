@@ -11,7 +11,8 @@ def outliers(scores: np.ndarray, alpha: float, most: int | None = None) -> tuple
 
     The generalised extreme Studentised deviate test (Rosner, Technometrics 25, 1983), one-sided: of up to `most`
     highest scores, taken out one by one, as many are outliers as the last significant one says. One masked by
-    another is found. With no outlier and normal scores, any is named with probability `alpha`.
+    another is found. Deviation: Student's t has half of Rosner's degrees of freedom, as classes differ in how much
+    their scores vary: with Rosner's own, 5 to 20 % of control runs raised an alarm at a nominal 5 %.
 
     Args:
         scores: (num_classes,), finite.
@@ -38,16 +39,22 @@ def outliers(scores: np.ndarray, alpha: float, most: int | None = None) -> tuple
         deviate = (rest[top] - rest.mean()) / spread
         order.append(int(left[top]))
         left = np.delete(left, top)
-        if deviate > critical_deviate(n, i, alpha):
+        if deviate > critical_deviate(n, i, alpha, (n - i - 1) / 2):
             found = i
     return tuple(sorted(order[:found]))
 
 
-def critical_deviate(n: int, i: int, alpha: float) -> float:
-    """Return the critical value of the `i`-th extreme Studentised deviate of `n` numbers, one-sided."""
-    freedom = n - i - 1
+def critical_deviate(n: int, i: int, alpha: float, freedom: float) -> float:
+    """Return the critical value of the `i`-th extreme Studentised deviate of `n` numbers, one-sided.
+
+    Args:
+        n: how many numbers there were at first.
+        i: how many extreme ones are tested, the one in question included.
+        alpha: level.
+        freedom: degrees of freedom of Student's t; n - i - 1 for normal numbers.
+    """
     t = stats.t.ppf(1 - alpha / (n - i + 1), freedom)
-    return float((n - i) * t / np.sqrt((freedom + t**2) * (n - i + 1)))
+    return float((n - i) * t / np.sqrt((n - i - 1 + t**2) * (n - i + 1)))
 
 
 def broken_ties(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:

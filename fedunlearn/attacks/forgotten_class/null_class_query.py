@@ -31,10 +31,10 @@ class NullClassSettings(Settings):
     models: Literal["auto", "one", "two"] = Field(
         default="auto", description='Whether the model before the request is asked too; "auto": where it answers.'
     )
-    decision: Literal["auto", "threshold", "outliers"] = Field(
+    decision: Literal["auto", "threshold", "outliers", "none"] = Field(
         default="auto",
-        description="threshold: classes with a share below 0.1/K; outliers: a test over the classes' scores; "
-        '"auto": threshold for one model asked about public images, else outliers.',
+        description="threshold: classes with a share below 0.1/K; outliers: a test over the classes' scores; none: "
+        'only rank; "auto": outliers for two models, threshold for one model asked about public images, else none.',
     )
     alpha: float = Field(default=0.05, gt=0, lt=1, description="Nominal false-alarm level of the outlier test.")
 
@@ -45,8 +45,8 @@ class NullClassQuery(Attack):
 
     Formula: s_c = -ln(share of class c in the answers), the mean probability where probabilities are answered, else
     the frequency of the label (half a count added); with the model before the request,
-    s_c = ln(share before) - ln(share after). Decision: by threshold or by an outlier test, see the settings. The
-    test has a nominal false-alarm level only for scores of about normal spread.
+    s_c = ln(share before) - ln(share after). Decision: by threshold or by an outlier test, see the settings. One
+    model asked about noise only ranks: which classes noise looks like differs too much from class to class.
 
     Source: baseline of forgotten-class inference; the loss of an absent class pushes its bias down in every step.
     Deviation: logarithms, as small shares are where forgetting shows.
@@ -67,11 +67,15 @@ class NullClassQuery(Attack):
         if two:
             scores = np.log(class_shares(knowledge.query(images, "before"), knowledge.num_classes)) - np.log(shares)
         notes: dict[str, Any] = {"models": 2 if two else 1, "images": "public" if public else settings.noise}
-        if settings.decision == "threshold" or (settings.decision == "auto" and public and not two):
+        automatic = "outliers" if two else "threshold" if public else "none"
+        decision = automatic if settings.decision == "auto" else settings.decision
+        named: tuple[int, ...] = ()
+        if decision == "threshold":
             named = tuple(np.flatnonzero(shares < 0.1 / knowledge.num_classes).tolist())
-            return ForgottenClasses(broken_ties(scores, rng), named, notes | {"decision": "threshold"})
-        notes |= {"decision": "outliers", "nominal-false-alarm-rate": settings.alpha}
-        return ForgottenClasses(broken_ties(scores, rng), outliers(scores, settings.alpha), notes)
+        elif decision == "outliers":
+            named = outliers(scores, settings.alpha)
+            notes["nominal-false-alarm-rate"] = settings.alpha
+        return ForgottenClasses(broken_ties(scores, rng), named, notes | {"decision": decision})
 
     def _public(self, knowledge: Knowledge, rng: np.random.Generator) -> np.ndarray:
         public = knowledge.public_images

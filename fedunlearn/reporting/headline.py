@@ -1,0 +1,119 @@
+"""What is seen first of a cell: the findings in one figure each, the facts of the federation, the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fedunlearn.judging.references import numbered
+from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.table import HEADLINE
+
+Results = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that is seen first: what, how much, and compared with what."""
+
+    topic: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of the table of scores; `main` rows are shown, the others unfold."""
+
+    attack: str
+    branch: str
+    metric: str
+    value: str
+    n: int
+    interval: str
+    compared: tuple[str, ...]  # chance, no attack, control, retrained
+    main: bool
+
+
+def tiles(results: Results) -> list[Tile]:
+    """Return the first attack of each kind in one figure each; a null-class attack only when there is no other."""
+    rows = [row for row in results["attacks"] if row["branch"] not in words.CONTROLS]
+    rows.sort(key=lambda row: row["name"].startswith("null-class"))
+    first = {row["finds"]: row["name"] for row in reversed(rows)}
+    of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
+    found = []
+    if "labels" in first:
+        metric = of("labels")[0]["metrics"]["irec"]
+        note = f"of the labels behind an update; guessing evenly gives {formats.percent(metric['baseline'])}"
+        found.append(Tile("labels", formats.percent(metric["value"]), note))
+    if "images" in first:
+        share, psnr = (of("images")[0]["metrics"][name] for name in ("rebuilt-share", "psnr"))
+        value = formats.DASH if share["value"] is None else f"{round(share['value'] * share['n'])} of {share['n']}"
+        note = (
+            f"training pictures rebuilt recognisably, {formats.amount('psnr', psnr['value'])} on average; "
+            f"without an attack {formats.amount('psnr', psnr['baseline'])}"
+        )
+        found.append(Tile("pictures", value, note))
+    if "forgotten-classes" in first:
+        same = of("forgotten-classes")
+        hits = sum(words.value(row, "top-1") == 1 for row in same)
+        chance = formats.percent(same[0]["metrics"]["top-1"]["chance"])
+        alarms = [
+            row for row in results["attacks"] if row["name"] == same[0]["name"] and "false-alarm" in row["metrics"]
+        ]
+        loud = sum(words.value(row, "false-alarm") == 1 for row in alarms)
+        note = f"models give the forgotten class away; chance {chance}, false alarms {loud} of {len(alarms)} controls"
+        found.append(Tile("forgotten class", f"{hits} of {len(same)}", note))
+    if "membership" in first:
+        row = of("membership")[0]
+        oracle = formats.amount("auc", row["metrics"]["auc"]["oracle"])
+        note = f"AUC for who was forgotten, after {row['branch']}; retrained {oracle}, guessing 0.50"
+        found.append(Tile("membership", formats.amount("auc", words.value(row, "auc")), note))
+    return found
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Return what federation this was, name by name."""
+    scenario, federation = results["scenario"], results.get("federation", {})
+    learning = scenario.get("federation", {})
+    algorithm = {"fedsgd": "FedSGD: clients send gradients", "fedavg": "FedAvg: clients send weights"}
+    partition = scenario.get("partition", {})
+    dealt = partition.get("kind", "") + (
+        f", alpha {partition['alpha']}" if partition.get("kind") == "dirichlet" else ""
+    )
+    shape = federation.get("image_shape")
+    pictures = f", {' x '.join(map(str, shape))}" if shape else ""
+    samples = ", ".join(f"{count} {name}" for name, count in federation.get("samples", {}).items())
+    size = federation.get("parameters")
+    timing = results["timing"]
+    efficiency = formats.percent(timing["efficiency"])
+    rows = [
+        ("data", f"{scenario.get('data', {}).get('name', '')}{pictures}"),
+        ("samples", samples),
+        ("clients", str(federation.get("clients", learning.get("clients", "")))),
+        ("dealt out", dealt),
+        ("model", scenario.get("model", {}).get("name", "") + (f", {size} parameters" if size else "")),
+        ("algorithm", algorithm.get(learning.get("algorithm", ""), "")),
+        ("aggregation", str(learning.get("strategy", ""))),
+        ("batch size, learning rate", f"{learning.get('batch-size', '')}, {learning.get('learning-rate', '')}"),
+        ("seed", str(results["seed"])),
+        ("engine", f"{results['engine']}, {results['workers']} worker{'s' if results['workers'] > 1 else ''}"),
+        ("time", f"{timing['total_s']:.1f} s; client work fills {efficiency} of the workers' time"),
+    ]
+    return [(name, text) for name, text in rows if text.strip(" ,")]
+
+
+def scores(results: Results) -> list[Score]:
+    """Return every metric of every attack and branch."""
+    rows = results["attacks"]
+    labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
+    found = []
+    for label, row in zip(labels, rows, strict=True):
+        main = ("false-alarm",) if "false-alarm" in row["metrics"] else HEADLINE[row["finds"]]
+        for name, metric in row["metrics"].items():
+            value = formats.amount(name, metric["value"]) if row["status"] == "done" else row["status"]
+            compared = tuple(formats.amount(name, metric[key]) for key in ("chance", "baseline", "control", "oracle"))
+            interval = formats.span(name, metric["ci"])
+            found.append(Score(label, row["branch"], name, value, metric["n"], interval, compared, name in main))
+    return found

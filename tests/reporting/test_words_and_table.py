@@ -1,0 +1,113 @@
+"""Plain words and terminal tables."""
+
+import copy
+import doctest
+import importlib
+import io
+import pkgutil
+
+import pytest
+from rich.console import Console
+
+import fedunlearn.judging
+import fedunlearn.reporting
+from fedunlearn.judging.summary import summarise
+from fedunlearn.reporting import read_results, words
+from fedunlearn.reporting.results import cell_folders
+from fedunlearn.reporting.table import print_results
+
+MODULES = [
+    f"{package.__name__}.{module.name}"
+    for package in (fedunlearn.judging, fedunlearn.reporting)
+    for module in pkgutil.iter_modules(package.__path__)
+]
+
+
+def shown(cells, summary=None, width=160):
+    console = Console(file=io.StringIO(), width=width)
+    print_results(cells, summary, console)
+    return console.file.getvalue()
+
+
+def cells_of(run):
+    return [read_results(folder) for folder in cell_folders(run)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_every_finding_is_a_sentence_that_names_what_to_compare_it_with(single):
+    sentences = dict(words.findings(read_results(single)))
+    assert "100% of the labels" in sentences["labels"]
+    assert "guessing evenly gives 50%" in sentences["labels"]
+    assert "3 of 4 training images" in sentences["images"]
+    assert "needs no attack" in sentences["images"]
+    assert "0.50 is guessing" in sentences["membership"]
+    everything = " ".join(sentence for _, sentence in words.findings(read_results(single)))
+    assert "ranks the forgotten class 3 first after federaser, finetune and retrain" in everything
+    assert "chance is 10%" in everything
+    assert "No false alarm on control and placebo" in everything
+    assert "null-class-query gave no answer (failed: ValueError" in everything
+
+
+def test_a_false_alarm_is_said(single):
+    results = copy.deepcopy(read_results(single))
+    for row in results["attacks"]:
+        if row["branch"] == "control" and "false-alarm" in row["metrics"]:
+            row["metrics"]["false-alarm"]["value"] = 1.0
+    assert "False alarm on control, where no class was forgotten" in str(words.findings(results))
+
+
+def test_requests_are_told_with_their_fate():
+    refused = {
+        "id": "r",
+        "round": 3,
+        "scope": "client",
+        "target": [9],
+        "state": "refused",
+        "reason": "unknown client 9",
+    }
+    assert words.request_sentence(refused, []).endswith("The request is refused: unknown client 9.")
+    done = {"id": "r", "round": 3, "scope": "class", "target": [2], "samples": 5, "state": "done", "reason": ""}
+    assert "forget class 2 (owl) (5 training samples)" in words.request_sentence(done, ["cat", "dog", "owl"])
+
+
+def test_table_of_a_single_run(single):
+    text = shown(cells_of(single))
+    results = read_results(single)
+    for branch in results["branches"]:
+        assert branch["sha256"][:12] in text
+    assert "retrained without the forgotten data" in text
+    assert "bias-drop" in text
+    assert "no noise <left>" in text
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_table_fits_the_terminal(matrix, width):
+    text = shown(cells_of(matrix), width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "retrain-other-init: top-1" in text
+    assert "FedAvg" in text
+
+
+def test_large_matrix_is_told_by_its_rates(seeds):
+    cells = cells_of(seeds)
+    text = shown(cells, summarise(cells))
+    assert "Over all cells" in text
+    assert "False alarms" in text
+    assert "0 of 5" in text
+    assert "asked" not in text
+
+
+def test_a_run_without_requests_and_attacks(single):
+    plain = read_results(single) | {"requests": [], "attacks": []}
+    plain["branches"] = plain["branches"][:1]
+    assert "trunk" in shown([plain])
+
+
+def test_markup_in_names_is_not_obeyed(single):
+    results = copy.deepcopy(read_results(single))
+    results["scenario"]["title"] = "a [bold]title[/nothing]"
+    assert "[bold]title[/nothing]" in shown([results])
