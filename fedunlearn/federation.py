@@ -222,6 +222,8 @@ class Federation:
 
     def holders(self, view: DataView) -> list[int]:
         """Return the clients that have at least one sample under `view`."""
+        if not self.past and not self.current:
+            return [] if view == "forget" else [client for client, ids in enumerate(self._sample_ids) if len(ids)]
         return [client for client in range(self.num_clients) if self.num_examples(client, view)]
 
     def round(self, task: Task, weights: Weights, jobs: Mapping[int, Job]) -> list[Outcome]:

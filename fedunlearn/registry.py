@@ -1,7 +1,9 @@
 """Names for plug-ins: one registry per kind, filled by a decorator."""
 
 import difflib
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
@@ -65,3 +67,10 @@ class Registry(Generic[T]):
     def describe(self) -> dict[str, str]:
         """Return the first line of each entry's docstring, by name."""
         return {name: (inspect.getdoc(self._entries[name]) or "").partition("\n")[0] for name in self}
+
+
+def import_all(package: str) -> None:
+    """Import every module below a package, so that what they register is registered: one file is one plug-in."""
+    parent = importlib.import_module(package)
+    for module in sorted(found.name for found in pkgutil.walk_packages(parent.__path__, f"{package}.")):
+        importlib.import_module(module)

@@ -135,7 +135,7 @@ def balance(clients: Sequence[int], sizes: Sequence[int], num_groups: int) -> li
     """
     loads = [0] * num_groups
     groups: list[list[int]] = [[] for _ in range(num_groups)]
-    for client in sorted(clients, key=lambda client: -sizes[client]):
+    for client in sorted(clients, key=sizes.__getitem__, reverse=True):
         lightest = loads.index(min(loads))
         groups[lightest].append(client)
         loads[lightest] += max(sizes[client], 1)

@@ -24,7 +24,7 @@ def class_bars(
     """
     width, height = WIDTH / 2, 150.0
     low, high = min(limits[0], 0.0), max(limits[1], 0.0)
-    scale = (height - 34) / ((high - low) or 1)
+    scale = (height - 34) / max(high - low, 1e-300)  # all scores zero: bars without height
     zero = 12 + high * scale
     slot = (width - 8) / len(scores)
     parts = []

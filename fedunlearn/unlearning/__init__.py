@@ -1,6 +1,8 @@
-"""Unlearning methods, one per file; importing this package registers them all."""
+"""Unlearning methods, one per file; every file of this folder is imported, so a new one needs no other change."""
 
-from fedunlearn.unlearning import branches, federaser, finetune, retrain
+from fedunlearn.registry import import_all
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 
-__all__ = ["UNLEARNERS", "History", "Unlearner", "branches", "federaser", "finetune", "retrain"]
+import_all(__name__)
+
+__all__ = ["UNLEARNERS", "History", "Unlearner"]

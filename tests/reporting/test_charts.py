@@ -28,7 +28,7 @@ def test_bars_stand_on_zero_and_are_as_long_as_their_scores(scores):
     zero = float(next(line for line in parse(drawing).iter("line")).get("y1"))
     span = max(max(scores), 0) - min(min(scores), 0)
     for score, (top, tall) in zip(scores, boxes, strict=True):
-        assert tall == pytest.approx(max(abs(score) / (span or 1) * 116, 0.8), abs=0.011)
+        assert tall == pytest.approx(max(abs(score) / max(span, 1e-300) * 116, 0.8), abs=0.011)
         assert (top if score < 0 else top + tall) == pytest.approx(zero, abs=0.9)
 
 
