@@ -1,4 +1,4 @@
-"""Flower's ClientApps in Ray actors; the only file that imports `flwr.simulation` and `ray`."""
+"""Flower's simulation on Ray; the only file that imports `flwr.simulation` and `ray`."""
 
 from __future__ import annotations
 
@@ -115,13 +115,9 @@ def on_ray(app: ClientApp, workers: int, num_nodes: int, gpus_per_worker: float,
     Raises:
         EngineFailure: when Ray does not start. What `body` raises comes out as it is.
     """
-    # Inherited by the workers: they may be ended, and they import what this process can import.
-    environment = {"FEDUNLEARN_WORKER": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
     try:
         try:
-            ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            _start_ray(workers)
             grid = RayGrid(app, num_nodes, workers, gpus_per_worker)
         except Exception as error:
             raise EngineFailure(f"Ray did not start: {error}") from error
@@ -129,6 +125,16 @@ def on_ray(app: ClientApp, workers: int, num_nodes: int, gpus_per_worker: float,
             return body(grid)
     finally:
         ray.shutdown()
+
+
+def _start_ray(workers: int) -> None:
+    # The workers inherit this: they may be ended, and they import what this process can import.
+    environment = {"FEDUNLEARN_WORKER": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    finally:
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -38,7 +38,7 @@ class Score:
 
 def tiles(results: Results) -> list[Tile]:
     """Return the first attack of each kind in one figure each; a null-class attack only when there is no other."""
-    rows = [row for row in results["attacks"] if row["branch"] not in words.CONTROLS]
+    rows = [row for row in results["attacks"] if row["branch"] not in words.CONTROLS and _has_target(row)]
     rows.sort(key=lambda row: row["name"].startswith("null-class"))
     first = {row["finds"]: row["name"] for row in reversed(rows)}
     of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
@@ -71,6 +71,11 @@ def tiles(results: Results) -> list[Tile]:
         note = f"AUC for who was forgotten, after {row['branch']}; retrained {oracle}, guessing 0.50"
         found.append(Tile("membership", formats.amount("auc", words.value(row, "auc")), note))
     return found
+
+
+def _has_target(row: Mapping[str, Any]) -> bool:
+    """Return whether there was something to find: not when single samples were forgotten and a class is looked for."""
+    return row["finds"] != "forgotten-classes" or bool(row.get("details", {}).get("true"))
 
 
 def facts(results: Results) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from fedunlearn import __version__
@@ -16,6 +16,7 @@ from fedunlearn.reporting import formats
 from fedunlearn.reporting.charts import Estimate, forest
 from fedunlearn.reporting.page import page
 from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
+from fedunlearn.reporting.templates import LOADER
 
 Results = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         summary: over the cells, or None for a single run.
     """
     environment = Environment(
-        loader=PackageLoader("fedunlearn.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
     pages = []

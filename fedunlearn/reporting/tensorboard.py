@@ -20,6 +20,7 @@ from fedunlearn.judging.groups import cell_label
 from fedunlearn.reporting.artefacts import grid
 from fedunlearn.reporting.heat import confusion_picture
 from fedunlearn.reporting.sketch import CountSketch, change
+from fedunlearn.reporting.table import HEADLINE
 
 EMBEDDED = 1000  # updates in the embedding at most
 LAYOUT = {
@@ -165,7 +166,7 @@ class Board:
             self._writer.add_pr_curve(f"{place}/members/{row.branch}", member, torch.from_numpy(likely))
 
     def hparams(self, results: Mapping[str, Any]) -> None:
-        """Make the cell a row of the HPARAMS tab: settings, final accuracies, the attacks' metrics."""
+        """Make the cell a row of the HPARAMS tab: settings, final accuracies, the attacks' headline metrics."""
         scenario = results["scenario"]
         settings = {name: scenario.get(table, {}).get(key) for name, (table, key) in HPARAMS.items()}
         settings |= {"seed": results["seed"], "cell": cell_label(results.get("cell", {}))}
@@ -178,6 +179,7 @@ class Board:
             f"found/{row['name']}-{row['observer']}/{name}/{row['branch']}": metric["value"]
             for row in results["attacks"]
             for name, metric in row["metrics"].items()
+            if name in (*HEADLINE[row["finds"]], "false-alarm")
         }
         self._writer.add_hparams(
             {name: value for name, value in settings.items() if value is not None},

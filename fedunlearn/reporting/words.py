@@ -77,10 +77,13 @@ def findings(results: Results) -> list[tuple[str, str]]:
 def finding(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
     """Return what one attack found, over all branches that it was run on."""
     if finds == "labels":
-        return " ".join(_labels(row) for row in rows)
-    if finds == "images":
-        return " ".join(_images(row) for row in rows)
-    return _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+        found = " ".join(_labels(row) for row in rows)
+    elif finds == "images":
+        found = " ".join(_images(row) for row in rows)
+    else:
+        found = _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+    granted = sorted({grant for row in rows for grant in row["grants"]})
+    return f"{found} Of the truth it was given: {listed(granted)}." if granted else found
 
 
 def value(row: Row, metric: str) -> float | None:
@@ -125,8 +128,14 @@ def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
     request = [row for row in rows if row["branch"] not in CONTROLS]
     right = [row["branch"] for row in request if value(row, "top-1") == 1]
     wrong = [row["branch"] for row in request if row["branch"] not in right]
-    if not request or all(value(row, "top-1") is None for row in request):
-        return _failed(request[0]) if request else f"{name} was run on the controls only."
+    if not request:
+        return f"{name} was run on the controls only. {_alarms(rows)}"
+    if all(value(row, "alarm") is None for row in request):
+        return _failed(request[0])
+    if not any(row.get("details", {}).get("true") for row in request):
+        loud = [row["branch"] for row in request if value(row, "alarm") == 1]
+        named = f"names a class after {listed(loud)}" if loud else "names none"
+        return f"No whole class was forgotten; {name} {named}. {_alarms(rows)}"
     metric = request[0]["metrics"]["top-1"]
     parts = []
     if right:

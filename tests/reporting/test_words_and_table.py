@@ -13,6 +13,7 @@ import fedunlearn.judging
 import fedunlearn.reporting
 from fedunlearn.judging.summary import summarise
 from fedunlearn.reporting import read_results, words
+from fedunlearn.reporting.headline import tiles
 from fedunlearn.reporting.results import cell_folders
 from fedunlearn.reporting.table import print_results
 
@@ -58,6 +59,25 @@ def test_a_false_alarm_is_said(single):
         if row["branch"] == "control" and "false-alarm" in row["metrics"]:
             row["metrics"]["false-alarm"]["value"] = 1.0
     assert "False alarm on control, where no class was forgotten" in str(words.findings(results))
+
+
+def test_samples_without_a_class_leave_nothing_to_rank(single):
+    results = copy.deepcopy(read_results(single))
+    rows = [row for row in results["attacks"] if row["name"] == "bias-drop"]
+    for row in rows:
+        row["details"]["true"] = []
+        row["metrics"]["top-1"]["value"] = None
+    sentence = words.finding("forgotten-classes", rows, [])
+    assert sentence.startswith("No whole class was forgotten; bias-drop names a class after federaser, finetune and")
+    assert "forgotten class" not in {tile.topic for tile in tiles(results)}
+    controls = [row for row in rows if row["branch"] in words.CONTROLS]
+    assert words.finding("forgotten-classes", controls, []).startswith("bias-drop was run on the controls only.")
+
+
+def test_what_an_oracle_was_given_is_said(single):
+    row = next(row for row in read_results(single)["attacks"] if row["finds"] == "images")
+    sentence = words.finding("images", [row | {"grants": ["labels"]}], [])
+    assert sentence.endswith("Of the truth it was given: labels.")
 
 
 def test_requests_are_told_with_their_fate():

@@ -1,3 +1,6 @@
+"""How the page looks, in light and dark."""
+
+TEXT = r"""
 :root {
   color-scheme: light dark;
   --paper: #fbfaf7; --card: #ffffff; --ink: #23262b; --soft: #636a74; --rule: #e4e1da; --accent: #0b5a8f;
@@ -107,3 +110,4 @@ footer { color: var(--soft); font-size: 14px; padding-top: 40px; padding-bottom:
 @media (prefers-color-scheme: dark) { .tile-text.light { fill: #0d1013; } }
 @media (max-width: 640px) { main, header.top, footer { padding-left: 16px; padding-right: 16px; } h2 { font-size: 25px; } }
 @media print { details { display: block; } details > * { display: revert; } body { background: #fff; } }
+"""

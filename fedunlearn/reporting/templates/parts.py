@@ -1,3 +1,6 @@
+"""The macros that the page is made of."""
+
+TEXT = r"""
 {% macro short_story(page) %}
 <article class="card">
   <h3><a href="#{{ page.key }}">{{ page.label }}</a></h3>
@@ -46,7 +49,7 @@
   </div>
 {% endfor %}
 </div>
-<p class="soft">It is never told the answer. The true samples, labels and forgotten classes lie in a file that only the judge opens, after the attacks are finished.</p>
+<p class="soft">It is not told the answers: the true samples, labels and forgotten classes lie in files that only the judge opens. If an attack was granted a part of the truth, that is said with its finding.</p>
 {% endif %}
 
 {% if page.figures %}
@@ -179,3 +182,4 @@
 {% endif %}
 </section>
 {% endmacro %}
+"""

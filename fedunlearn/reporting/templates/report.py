@@ -1,3 +1,6 @@
+"""The page of report.html."""
+
+TEXT = r"""
 {% from "parts.html" import short_story, cell, summary_tables, how_to_read with context %}
 <!doctype html>
 <html lang="en">
@@ -33,3 +36,4 @@
 <footer>Made by fedunlearn {{ version }} from results.json. Everything on this page is in this one file.</footer>
 </body>
 </html>
+"""

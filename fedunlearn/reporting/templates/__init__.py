@@ -1,0 +1,7 @@
+"""The report's templates (Jinja). Python files, because a Flower app bundle carries no HTML."""
+
+from jinja2 import DictLoader
+
+from fedunlearn.reporting.templates import parts, report, style
+
+LOADER = DictLoader({"report.html": report.TEXT, "parts.html": parts.TEXT, "report.css": style.TEXT})
