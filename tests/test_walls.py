@@ -1,4 +1,4 @@
-"""Walls that an import contract cannot express: who may touch Flower's simulation, `datasets`, pickle and global seeds."""
+"""Walls that an import contract cannot express: Flower's simulation, `datasets`, pickle, global seeds."""
 
 import ast
 from pathlib import Path
@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(
-    path for room in ("fedunlearn", "clients", "server") for path in (ROOT / room).rglob("*.py")
-) + [ROOT / "run_sim.py"]  # fmt: skip
+ROOMS = ("fedunlearn", "clients", "server")
+FILES = [*sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")), ROOT / "run_sim.py"]
 
 
 def imports(path):

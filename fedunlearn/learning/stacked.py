@@ -12,7 +12,7 @@ from fedunlearn.models import Classifier
 
 Tensors = dict[str, Tensor]
 
-ALIGNMENT = 32  # floats: two of the widest vector registers, the step in which torch walks through an array
+REGISTER = 16  # floats in the widest vector register
 
 
 class StackedModel:
@@ -20,8 +20,8 @@ class StackedModel:
 
     This is what `torch.func.vmap` does, with one thing more: a client's result does not depend, to the last bit,
     on the clients beside it. Matrix libraries sum in an order that depends on where a row begins relative to a
-    vector register, so all rows that are summed over are padded with zeros to multiples of 64 bytes: every
-    client's rows then begin alike.
+    vector register, so rows are padded with zeros to whole registers: every client's then begin alike. And torch
+    computes activations two registers at a time, the rest of an array by other code: so there must be no rest.
 
     Args:
         model: a linear-only classifier; its own weights are not used.
@@ -34,7 +34,7 @@ class StackedModel:
 
     def widen(self, weights: Tensors) -> Tensors:
         """Return the weights with the rows of matrices (..., outputs, inputs) padded."""
-        return {name: _pad(tensor) if name.endswith("weight") else tensor for name, tensor in weights.items()}
+        return {name: _pad(tensor, REGISTER) if name.endswith("weight") else tensor for name, tensor in weights.items()}
 
     def gradients(self, weights: Tensors, images: Tensor, labels: Tensor, shares: Tensor) -> tuple[Tensors, Tensor]:
         """Return each client's gradient of its weighted cross-entropy, and that loss.
@@ -52,9 +52,9 @@ class StackedModel:
         x = ((images - self._model.mean) / self._model.std).flatten(start_dim=2)
         for name, layer in self._layers:
             if isinstance(layer, nn.Linear):
-                x = StackedLinear.apply(_pad(x), weights[f"{name}.weight"], weights[f"{name}.bias"])
+                x = StackedLinear.apply(_pad(x, REGISTER), weights[f"{name}.weight"], weights[f"{name}.bias"])
             else:
-                x = layer(_pad(x))[..., : x.shape[-1]]
+                x = layer(_pad(x, 2 * REGISTER))[..., : x.shape[-1]]
         losses = F.cross_entropy(x.flatten(end_dim=1), labels.flatten(), reduction="none").view_as(shares)
         losses = (losses * shares).sum(dim=1)
         gradients = torch.autograd.grad(losses.sum(), list(weights.values()))
@@ -79,8 +79,8 @@ class StackedLinear(torch.autograd.Function):
         return inner, gradient.mT.bmm(x), gradient.sum(dim=1)
 
 
-def _pad(rows: Tensor) -> Tensor:
-    missing = -rows.shape[-1] % ALIGNMENT
+def _pad(rows: Tensor, multiple: int) -> Tensor:
+    missing = -rows.shape[-1] % multiple
     return F.pad(rows, (0, missing)) if missing else rows
 
 

@@ -68,7 +68,7 @@ class VmapExecutor:
             length = min(local.batch_size, self._largest)
             batches = StackedBatches(self._seed, order.call, chunk, local.batch_size, length, epochs)
             tensors, losses = (self._train if training else self._gradient)(batches, wide, local)
-            payload = {name: tensor.numpy(force=True) for name, tensor in trim(tensors, broadcast).items()}
+            payload = {name: t.contiguous().numpy(force=True) for name, t in trim(tensors, broadcast).items()}
             seconds = (time.perf_counter() - began) / len(chunk)
             metrics = {"loss": losses.tolist(), "seconds": [seconds] * len(chunk)}
             stacks.append(Stack(order.task.reply, list(chunk), payload, metrics))

@@ -17,7 +17,7 @@ class QuadraticEngine:
     def deliver(self, order):
         self.delivered += 1
         updates = []
-        for client in reversed(sorted(order.jobs)):  # the federation must not rely on the engine's order
+        for client in sorted(order.jobs, reverse=True):  # the federation must not rely on the engine's order
             gradient = order.weights["w"] - self.centres[client]
             payload = {"w": gradient if self.kind == "gradient" else order.weights["w"] - self.learning_rate * gradient}
             updates.append(Update(client, self.kind, payload, 0))

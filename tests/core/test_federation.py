@@ -159,7 +159,7 @@ def test_dropout_and_quorum():
     training = ordinary(clients=8, dropout=0.5, quorum=8)
     fed, _ = federation(np.eye(8))
     assert 0 < len(training.participants(fed)) < 8
-    with pytest.raises(QuorumLost, match="branch trunk, call 1: .* quorum 8"):
+    with pytest.raises(QuorumLost, match=r"branch trunk, call 1: .* quorum 8"):
         training.run(fed, {"w": np.zeros(8)}, 1)
 
 

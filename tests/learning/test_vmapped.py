@@ -45,12 +45,16 @@ def test_no_bit_depends_on_the_grouping(sizes: list[int], task: str, data: st.Da
                 assert update.metrics["loss"] == together[client].metrics["loss"]
 
 
-@pytest.mark.parametrize("name", ["logistic", "mlp"])
+@pytest.mark.parametrize(
+    "model",
+    [{"name": "logistic"}, {"name": "mlp"}, {"name": "mlp", "width": 37, "activation": "sigmoid"}],
+    ids=["logistic", "mlp", "sigmoid"],
+)
 @pytest.mark.parametrize(("shape", "batch_size"), [((1, 28, 28), 7), ((3, 32, 32), 10), ((1, 9, 11), 33)])
 def test_no_bit_depends_on_the_grouping_at_other_sizes(
-    name: str, shape: tuple[int, int, int], batch_size: int
+    model: dict[str, object], shape: tuple[int, int, int], batch_size: int
 ) -> None:
-    shop = Workshop([17, 40, 3, 33, 21], {"name": name}, "vmap", shape)
+    shop = Workshop([17, 40, 3, 33, 21], model, "vmap", shape)
     worker, asked = shop.worker(), {"batch-size": batch_size, "learning-rate": 0.1}
     together, _ = perform(worker, shop.order("train", asked))
     for group in ([0], [1], [2], [3, 4], [4, 0, 2]):
@@ -61,7 +65,7 @@ def test_no_bit_depends_on_the_grouping_at_other_sizes(
 def test_no_bit_depends_on_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = mlp([5, 9, 2, 14, 7, 7], executor="vmap")
     results = {}
-    for floats in (1, 6_000, vmapped.CHUNK_FLOATS):
+    for floats in (1, 2_400, vmapped.CHUNK_FLOATS):
         monkeypatch.setattr(vmapped, "CHUNK_FLOATS", floats)
         order = shop.order("train", TASKS["train"])
         results[len(shop.worker().perform(order)[0])] = perform(shop.worker(), order)[0]

@@ -6,12 +6,12 @@ import threading
 import time
 
 import pytest
-from tests.server.toy import drive, fault, scenario, set_stage
 
 from clients.app import app
 from fedunlearn.errors import EngineFailure, QuorumLost
 from server.local_grid import in_process
 from server.ray_engine import on_ray
+from tests.server.toy import drive, fault, scenario, set_stage
 
 KINDS = {
     "raise": "injected fault",

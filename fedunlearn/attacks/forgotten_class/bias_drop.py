@@ -35,7 +35,7 @@ class BiasDropSettings(Settings):
         description="rises: whose updates raise the bias; sum: how far the global bias falls; two-models: before "
         'against after; "auto": the first that the access level allows.',
     )
-    window: int = Field(default=5, ge=1, description="Rounds after the request that are looked at, at most.")
+    window: int = Field(default=10, ge=1, description="Rounds after the request that are looked at, at most.")
     reference: int = Field(
         default=50, ge=FEWEST_BEFORE, description="Rounds before the request that they are compared with, at most."
     )

@@ -80,7 +80,7 @@ def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
     counts = np.maximum(estimate, 0.0)
     if not counts.sum():
         counts = np.ones_like(counts)
-    counts = counts * (total / counts.sum())
+    counts = counts / counts.sum() * total
     whole = np.floor(counts).astype(np.int64)
     remainders = np.argsort(-(counts - whole), kind="stable")
     whole[remainders[: total - whole.sum()]] += 1

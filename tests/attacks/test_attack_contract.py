@@ -1,0 +1,86 @@
+"""What every registered attack must keep to."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fedunlearn.attacks
+from fedunlearn.attacks import ATTACKS
+from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, AccessRefused, allows
+from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Reconstructions
+from tests.observer.recorded import Federation, Watcher, digits, knowledge, non_iid, recorded_run
+
+FINDINGS = {
+    "images": Reconstructions,
+    "labels": LabelCounts,
+    "forgotten-classes": ForgottenClasses,
+    "membership": Membership,
+}
+NAMES = list(ATTACKS)
+IN_A_HURRY = {"gradient-matching": {"steps": 20}, "null-class-query": {"samples": 100}}
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory):
+    return recorded_run(tmp_path_factory.mktemp("tape"), Federation(non_iid(3, 200, seed=1)), 4, 2, forget=7)
+
+
+def run(tape, name, watcher, seed=0):
+    images, labels = digits()
+    facts = knowledge(
+        tape,
+        watcher,
+        "forgotten",
+        public=(images[1500:], labels[1500:]),
+        candidates=(images[:20], labels[:20]),
+    )
+    attack = ATTACKS[name](ATTACKS[name].Settings(**IN_A_HURRY.get(name, {})))
+    return attack(tape.view(watcher, "forgotten"), facts, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attack_declares_itself(name):
+    attack = ATTACKS[name]
+    assert attack.needs in ACCESS_LEVELS
+    assert attack.needs_flags <= set(FLAGS)
+    assert attack.finds in FINDINGS
+    summary, _, rest = inspect.getdoc(attack).partition("\n")
+    assert summary.endswith(".")
+    assert "Source" in rest
+    assert attack.Settings.model_config["extra"] == "forbid"
+    for field in attack.Settings.model_fields.values():
+        assert field.description
+
+
+@pytest.mark.parametrize("access", ACCESS_LEVELS)
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_attack_declares_is_enough_and_less_is_refused(tape, name, access):
+    attack = ATTACKS[name]
+    watcher = Watcher(access, tuple(sorted(attack.needs_flags)))
+    if allows(access, attack.needs):
+        assert isinstance(run(tape, name, watcher), FINDINGS[attack.finds])
+        for flag in attack.needs_flags:
+            with pytest.raises(AccessRefused, match=flag):
+                run(tape, name, Watcher(access, tuple(attack.needs_flags - {flag})))
+    else:
+        with pytest.raises(AccessRefused, match=access):
+            run(tape, name, watcher)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_finding_is_decided_by_the_tape_and_the_rng(tape, name):
+    watcher = Watcher("updates", tuple(FLAGS))
+    one, other = (run(tape, name, watcher, seed=3) for _ in range(2))
+    for field in vars(one):
+        np.testing.assert_equal(getattr(one, field), getattr(other, field))
+
+
+def test_attacks_keep_off_the_private_parts_of_what_they_are_given():
+    for path in Path(fedunlearn.attacks.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                assert isinstance(node.value, ast.Name), path
+                assert node.value.id == "self", f"{path.name}: {ast.unparse(node)}"

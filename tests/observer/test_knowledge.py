@@ -1,0 +1,69 @@
+"""What an attacker knows beside its view."""
+
+import numpy as np
+import pytest
+import torch
+
+from fedunlearn.models import load_weights
+from fedunlearn.observer.access import AccessRefused
+from tests.observer.recorded import Federation, Watcher, blank, digits, knowledge, non_iid, recorded_run
+
+IMAGES, LABELS = digits()[0][-50:], digits()[1][-50:]
+TOLD = {"public": (IMAGES, LABELS), "candidates": (IMAGES, LABELS), "learning": {"learning-rate": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory):
+    return recorded_run(tmp_path_factory.mktemp("tape"), Federation(non_iid(2, 60, seed=3)), 2, 1, forget=4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "known"),
+    [
+        ((), set()),
+        (("public-unlabelled",), {"public_images"}),
+        (("public-labelled",), {"public_images", "public_labels"}),
+        (("candidates",), {"candidates"}),
+        (("learning-known",), {"learning"}),
+    ],
+)
+def test_flags_decide_what_is_known(tape, flags, known):
+    facts = knowledge(tape, Watcher("updates", flags), **TOLD)
+    members = ("public_images", "public_labels", "candidates", "learning")
+    assert {name for name in members if getattr(facts, name) is not None} == known
+
+
+def test_probabilities_are_those_of_the_final_model(tape):
+    facts = knowledge(tape, Watcher("probabilities"), "forgotten")
+    model = blank()
+    load_weights(model, tape.view(Watcher(), "forgotten").final())
+    with torch.no_grad():
+        expected = torch.softmax(model(torch.from_numpy(IMAGES)), dim=1).numpy()
+    np.testing.assert_allclose(facts.query(IMAGES), expected, atol=1e-6)
+    np.testing.assert_allclose(expected.sum(1), 1, atol=1e-5)
+    assert facts.query.count == 50
+
+
+def test_at_the_level_labels_the_answer_is_the_class(tape):
+    answers = knowledge(tape, Watcher("labels"), "forgotten").query(IMAGES)
+    probabilities = knowledge(tape, Watcher("probabilities"), "forgotten").query(IMAGES)
+    np.testing.assert_array_equal(answers, probabilities.argmax(1))
+
+
+@pytest.mark.parametrize(("access", "answers"), [("final-weights", False), ("probabilities-before-after", True)])
+def test_the_model_before_answers_only_where_the_level_says_so(tape, access, answers):
+    query = knowledge(tape, Watcher(access), "forgotten").query
+    if answers:
+        assert not np.array_equal(query(IMAGES, "before"), query(IMAGES))
+    else:
+        with pytest.raises(AccessRefused):
+            query(IMAGES, "before")
+
+
+def test_a_granted_truth_is_noted(tape):
+    facts = knowledge(tape, Watcher(), true_labels=lambda round, client: LABELS[:4])
+    assert facts.grants == set()
+    np.testing.assert_array_equal(facts.true_labels(1, 0), LABELS[:4])
+    assert facts.grants == {"labels"}
+    with pytest.raises(AccessRefused):
+        knowledge(tape, Watcher()).true_labels(1, 0)
