@@ -47,4 +47,5 @@ class Site:
     @classmethod
     def from_json(cls, text: str) -> Site:
         """Return the site that `to_json` wrote."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**values | {"image_shape": tuple(values["image_shape"])})

@@ -26,7 +26,7 @@ Results = tuple[list[Stack], list[Failure]]
 def choose_executor(model: Classifier, device: str) -> Executor:
     """Return the executor of a model: a fixed rule, so that it never depends on a measurement at run time.
 
-    vmap for models of linear layers only, where it takes about a sixth of the loop's time; the loop for
+    vmap for models of linear layers only, where it takes less than a tenth of the loop's time; the loop for
     convolutions, which vmap turns into grouped convolutions that are slower than the loop on CPU.
     """
     return "vmap" if model.linear_only else "loop"

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,6 +23,7 @@ def test_mix_is_splitmix64() -> None:
     assert mix(np.uint64(1234567) + GOLDEN * steps).tolist() == expected
 
 
+@settings(deadline=None)
 @given(sizes_of_clients, st.integers(0, 2**32 - 1), st.integers(1, 10_000), st.integers(1, 3))
 def test_every_order_is_a_permutation_and_independent_of_the_company(
     sizes: list[int], seed: int, call: int, epochs: int
@@ -36,6 +37,7 @@ def test_every_order_is_a_permutation_and_independent_of_the_company(
         np.testing.assert_array_equal(alone[0], orders[row, :, :size])
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 3))
 def test_an_epoch_visits_every_sample_once(n: int, batch_size: int, epochs: int) -> None:
     batches = epoch_batches(0, 1, 2, n, batch_size, epochs)
@@ -58,15 +60,14 @@ def test_all_orders_are_equally_likely() -> None:
 
 @pytest.mark.parametrize("apart", ["client", "call", "epoch", "seed"])
 def test_neighbours_draw_independently(apart: str) -> None:
-    n, clients = 6, np.arange(5000)
-    pairs = {
-        "client": (shuffles(0, 1, clients, np.full(5000, n), 1)[:, 0], shuffles(0, 1, clients + 1, np.full(5000, n), 1)[:, 0]),
-        "call": tuple(shuffles(0, call, clients, np.full(5000, n), 1)[:, 0] for call in (1, 2)),
-        "epoch": tuple(shuffles(0, 1, clients, np.full(5000, n), 2)[:, epoch] for epoch in (0, 1)),
-        "seed": tuple(shuffles(seed, 1, clients, np.full(5000, n), 1)[:, 0] for seed in (0, 1)),
-    }  # fmt: skip
-    one, other = pairs[apart]
-    table = np.histogram2d(one[:, 0], other[:, 0], bins=n)[0]
+    n, count = 6, 5000
+
+    def first(seed: int = 0, call: int = 1, shift: int = 0, epoch: int = 0) -> np.ndarray:
+        clients = range(shift, shift + count)
+        return shuffles(seed, call, clients, np.full(count, n), 2)[:, epoch, 0]
+
+    others = {"client": first(shift=1), "call": first(call=2), "epoch": first(epoch=1), "seed": first(seed=1)}
+    table = np.histogram2d(first(), others[apart], bins=n)[0]
     assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
@@ -75,6 +76,7 @@ def test_a_drawn_batch_holds_every_sample_equally_often() -> None:
     assert stats.chisquare(np.bincount(drawn, minlength=20)).pvalue > 1e-3
 
 
+@settings(deadline=None)
 @given(sizes_of_clients, st.integers(1, 12), st.integers(1, 2))
 def test_stacked_batches_are_the_batches_of_each_client(sizes: list[int], batch_size: int, epochs: int) -> None:
     sizes = sorted(sizes, reverse=True)

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ CORRUPTIONS = {
     "wrong-shape": r"expected float32\[12, 64\]",
     "missing-key": r"lacks \['head.bias'\]",
 }
-TASKS = {"train": {"batch-size": 3, "learning-rate": 0.1}, "gradient": {"batch-size": 3}}
+TASKS: dict[str, dict[str, Any]] = {"train": {"batch-size": 3, "learning-rate": 0.1}, "gradient": {"batch-size": 3}}
 
 
 @pytest.mark.parametrize("executor", ["loop", "vmap"])
@@ -52,7 +53,7 @@ def test_a_fault_becomes_one_failure_and_leaves_the_others_alone(executor: str, 
 
 
 def test_the_tables_say_when_and_whom_a_fault_strikes() -> None:
-    faults = [
+    faults: list[dict[str, Any]] = [
         {"kind": "nan", "clients": [2], "rounds": [3]},
         {"kind": "raise", "clients": "all", "rounds": [4], "probability": 1.0},
         {"kind": "inf", "clients": [2], "rounds": "all"},

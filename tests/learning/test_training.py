@@ -1,6 +1,7 @@
 """What the client halves compute, against PyTorch's own optimiser and gradients."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fedunlearn.learning import LocalTraining, draw_batch, epoch_batches
 from fedunlearn.models import Classifier, parameter_names, to_weights
 from tests.learning.workshop import Workshop, assert_same, perform
 
-MODELS = {
+MODELS: dict[str, dict[str, Any]] = {
     "lenet": {"name": "lenet"},
     "mlp": {"name": "mlp", "activation": "tanh"},
     "convnet": {"name": "convnet", "width": 4},

@@ -32,9 +32,8 @@ def test_a_worker_opens_its_folders_once_per_process(tmp_path: Path) -> None:
     dataset = open_dataset(source)
     partition = [np.arange(0, 20), np.arange(20, 50)]
     save_partition(partition, tmp_path / "partition")
-    site = Site(
-        str(source), str(tmp_path / "partition"), {"name": "mlp"}, (0.3, 0.4), dataset.image_shape, 10, 1, executor="vmap"
-    )  # fmt: skip
+    folders = str(source), str(tmp_path / "partition")
+    site = Site(*folders, {"name": "mlp"}, (0.3, 0.4), dataset.image_shape, 10, 1, executor="vmap")
     worker = worker_for(site.to_json())
     assert worker_for(site.to_json()) is worker
     weights = to_weights(build(Architecture("mlp"), dataset.image_shape, 10, np.random.default_rng(0)))
@@ -143,7 +142,7 @@ def test_nothing_of_a_client_stays_behind() -> None:
     worker = shop.worker()
     perform(worker, shop.order("train", SETTINGS))
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, LocalClient)]
+    assert not [thing for thing in gc.get_objects() if type(thing) is LocalClient]
 
 
 def test_the_executor_is_a_fixed_rule() -> None:

@@ -44,7 +44,7 @@ class MatchingSettings(UpdateSettings):
         default="bias-form", description='The label attack that gives the labels, or "known" for an oracle.'
     )
     images: int = Field(
-        default=16, ge=1, description="Images to rebuild at most; of larger updates as many, labels in proportion."
+        default=16, ge=1, description="Images to rebuild at most of a FedAvg client's data, labels in proportion."
     )
 
 
@@ -70,16 +70,19 @@ class GradientMatching(Attack):
         """Return the best candidate for each chosen update."""
         settings: MatchingSettings = self.settings
         targets = choose_targets(view, settings)
-        labels = [self._labels(view, knowledge, target, rng) for target in targets]
         broadcast = view.broadcast(settings.round)
         model = knowledge.model(broadcast)
-        rebuilt, converted = [], False
-        for target, classes in zip(targets, labels, strict=True):
+        rebuilt, labels, converted = [], [], False
+        for target in targets:
             update = view.update(*target)
-            converted = converted or update.kind == "weights"
             gradient = mean_gradient(update, broadcast, knowledge.learning)
+            counts = self._label_counts(view, knowledge, target, rng)
+            if update.kind == "weights":
+                converted = True
+                counts = round_counts(counts.astype(float), min(settings.images, update.num_examples))
+            labels.append(np.repeat(np.arange(len(counts)), counts))
             watch = _watch(knowledge, target)
-            rebuilt.append(rebuild(model, gradient, classes, knowledge.image_shape, settings, rng, watch))
+            rebuilt.append(rebuild(model, gradient, labels[-1], knowledge.image_shape, settings, rng, watch))
         notes = {
             "losses": [candidate.loss for candidate in rebuilt],
             "target": "mean gradient of the local steps, converted from weights" if converted else "gradient",
@@ -87,18 +90,13 @@ class GradientMatching(Attack):
         images = tuple(candidate.images.numpy(force=True) for candidate in rebuilt)
         return Reconstructions(targets, images, tuple(labels), settings.labels, notes)
 
-    def _labels(self, view: View, knowledge: Knowledge, target: Target, rng: np.random.Generator) -> np.ndarray:
-        """Return the sorted labels of the images to rebuild."""
+    def _label_counts(self, view: View, knowledge: Knowledge, target: Target, rng: np.random.Generator) -> np.ndarray:
         if self.settings.labels == "known":
-            counts = np.bincount(knowledge.true_labels(*target), minlength=knowledge.num_classes)
-        else:
-            attack = ATTACKS[self.settings.labels]
-            restored = attack(attack.Settings(round=target[0], clients=(target[1],)))(view, knowledge, rng)  # type: ignore[call-arg]
-            assert isinstance(restored, LabelCounts)
-            counts = restored.counts[0]
-        if counts.sum() > self.settings.images:
-            counts = round_counts(counts.astype(float), self.settings.images)
-        return np.repeat(np.arange(len(counts)), counts)
+            return np.bincount(knowledge.true_labels(*target), minlength=knowledge.num_classes)
+        attack = ATTACKS[self.settings.labels]
+        restored = attack(attack.Settings(round=target[0], clients=(target[1],)))(view, knowledge, rng)  # type: ignore[call-arg]
+        assert isinstance(restored, LabelCounts)
+        return restored.counts[0]
 
 
 def rebuild(
