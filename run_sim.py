@@ -57,8 +57,10 @@ def check(scenario: ScenarioFile, overrides: Overrides = None) -> None:
     """Check the scenario in a TOML file without running it, and say what it would do."""
     from fedunlearn.catalogue import checked_cells
     from fedunlearn.scenario import summary
+    from server.aggregation import check_strategies
 
     cells = checked_cells(scenario, overrides or [])
+    check_strategies(cells)
     print(f"{scenario}: valid", *summary(cells), sep="\n")
 
 

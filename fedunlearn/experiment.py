@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from fedunlearn.observer.tape import Tape, keeps_for
 from fedunlearn.reporting import write_results
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import Ledger, UnlearningRequest
-from fedunlearn.results import assemble
+from fedunlearn.results import assemble, time_spent
 from fedunlearn.scenario import TRUNK, Cell, ObserverSettings, to_toml
 from fedunlearn.stage import Stage, set_stage
 from fedunlearn.trial import Trial
@@ -79,7 +79,8 @@ def run_cell(cell: Cell, folder: Path, trunk_folder: Path, make_engine: MakeEngi
             run.serve(branch, weights, history, requests, ledger)
         tell.begin("attacking", 0)
         attacks = Trial(stage, run.tape, run.answers, folder, board).attack_all(run.branch_ids, requests)
-        results = assemble(cell, stage, run.branches, run.rows, run.worked, ledger.rows(), attacks, started)
+        timing = time_spent(run.worked, scenario.federation, run.recording_seconds, time.perf_counter() - started)
+        results = assemble(cell, stage, run.branches, run.rows, ledger.rows(), attacks, timing)
         if board:
             board.scenario(to_toml(scenario), manifest(stage))
             board.hparams(results)
@@ -97,10 +98,11 @@ class Run:
         self.tape = Tape(folder / "tape", self._keeps)
         self._monitor = Monitor(stage, self._on_row)
         self._federation = Federation(engine, stage.held, Journal(folder / "journal"), TRUNK)
-        self._federation.round_listeners += [self._monitor.on_round, self.tape.on_round, self._on_round]
-        self._federation.model_listeners += [self._monitor.on_model, self.tape.on_model]
+        self._federation.round_listeners += [self._monitor.on_round, self._on_round]
+        self._federation.model_listeners += [self._monitor.on_model, self._on_model]
         self._forgotten = np.empty(0, np.int64)
         self._rounds: Counter[str] = Counter()
+        self.recording_seconds = 0.0
         self.branches: list[dict[str, Any]] = []
         self.rows: list[Row] = []
         self.worked: list[Federation] = []
@@ -110,14 +112,31 @@ class Run:
         """The finished branches, without the trunk."""
         return [branch["id"] for branch in self.branches[1:]]
 
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Count the seconds that the tape and TensorBoard take."""
+        began = time.perf_counter()
+        yield
+        self.recording_seconds += time.perf_counter() - began
+
     def _on_row(self, row: Row) -> None:
         self._tell.row(row)
         if self._board:
             scalars = ("accuracy", "loss", "forget_accuracy", "retain_accuracy", "seconds")
             failures = len(row["failures"])
-            self._board.round(row["branch"], row["round"], failures=failures, **{name: row[name] for name in scalars})
+            with self._recording():
+                self._board.round(row["branch"], row["round"], failures=failures, **{k: row[k] for k in scalars})
+
+    def _on_model(self, branch: str, call: int, weights: Weights) -> None:
+        with self._recording():
+            self.tape.on_model(branch, call, weights)
 
     def _on_round(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
+        with self._recording():
+            self._record(branch, order, outcomes)
+
+    def _record(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
+        self.tape.on_round(branch, order, outcomes)
         self._rounds[branch] += 1
         if self._board and order.task.reply != "statistics" and self._keeps(branch, self._rounds[branch]):
             updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]

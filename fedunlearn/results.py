@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from fedunlearn.federation import Federation
 from fedunlearn.monitor import Row
-from fedunlearn.scenario import Cell
+from fedunlearn.scenario import Cell, FederationSettings
 from fedunlearn.stage import Stage
 
 SCHEMA = "fedunlearn-results/1"
@@ -21,10 +20,9 @@ def assemble(
     stage: Stage,
     branches: list[dict[str, Any]],
     rows: list[Row],
-    worked: Sequence[Federation],
     requests: list[dict[str, Any]],
     attacks: list[dict[str, Any]],
-    started: float,
+    timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Return results.json as a dict.
 
@@ -33,26 +31,24 @@ def assemble(
         stage: the run's data and model.
         branches: one summary per branch, the trunk's first.
         rows: one per round.
-        worked: the branches' federations, for the time they took.
         requests: the ledger's rows.
         attacks: the judged attacks.
-        started: `time.perf_counter()` when the run began.
+        timing: from `time_spent`.
     """
     settings = cell.scenario.federation
-    workers = settings.workers if settings.engine == "ray" else 1
     return {
         "schema": SCHEMA,
         "scenario": cell.scenario.model_dump(mode="json", by_alias=True, exclude_none=True),
         "cell": cell.values,
         "seed": stage.seed,
         "engine": settings.engine,
-        "workers": workers,
+        "workers": workers_of(settings),
         "federation": _federation(stage),
         "rounds": rows,
         "requests": requests,
         "branches": branches,
         "attacks": attacks,
-        "timing": _timing(worked, workers, time.perf_counter() - started),
+        "timing": timing,
     }
 
 
@@ -74,8 +70,20 @@ def _federation(stage: Stage) -> dict[str, Any]:
     }
 
 
-def _timing(worked: Sequence[Federation], workers: int, total: float) -> dict[str, float | None]:
-    """Return seconds; `efficiency` is client compute over (wall time of the rounds times workers)."""
+def workers_of(settings: FederationSettings) -> int:
+    """Return how many processes do the clients' work."""
+    return settings.workers if settings.engine == "ray" else 1
+
+
+def time_spent(
+    worked: Sequence[Federation], settings: FederationSettings, recording: float, total: float
+) -> dict[str, float | None]:
+    """Return where the time went, in seconds.
+
+    `efficiency` is client compute over (wall time of the rounds times workers), `recording_s` what the tape and
+    TensorBoard took while rounds went on; rounds that were read from the journal count in neither.
+    """
+    workers = workers_of(settings)
     client = sum(federation.executed_client_seconds for federation in worked)
     wall = sum(federation.round_seconds for federation in worked)
     return {
@@ -83,4 +91,5 @@ def _timing(worked: Sequence[Federation], workers: int, total: float) -> dict[st
         "client_s": client,
         "overhead_s": max(total - client / workers, 0.0),
         "efficiency": client / (wall * workers) if wall else None,
+        "recording_s": recording,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import flwr.serverapp.strategy as flower_strategies
@@ -17,6 +17,7 @@ from fedunlearn.aggregation import as_weights, gradient_step, weighted_mean
 from fedunlearn.errors import ScenarioError
 from fedunlearn.federation import Update, Weights
 from fedunlearn.registry import nearest
+from fedunlearn.scenario import Cell
 from fedunlearn.settings import kebab
 
 # A strategy reports every aggregation as if it were news.
@@ -53,7 +54,7 @@ class Aggregator:
         self, strategy: str, options: Mapping[str, Any], learning_rate: float, parameters: frozenset[str]
     ) -> None:
         if strategy not in STRATEGIES:
-            raise ScenarioError(f'federation.strategy: unknown "{strategy}"{nearest(strategy, STRATEGIES)}')
+            raise ScenarioError(f'federation.strategy = "{strategy}": unknown strategy{nearest(strategy, STRATEGIES)}')
         self._class = getattr(flower_strategies, strategy)
         self._options = {name.replace("-", "_"): value for name, value in options.items()}
         known = _option_names(self._class)
@@ -102,6 +103,17 @@ class Aggregator:
         return new, {"round": np.array(number)} | saved_state(strategy)
 
 
+def check_strategies(cells: Iterable[Cell]) -> None:
+    """Check every cell's strategy and its options against Flower's.
+
+    Raises:
+        ScenarioError: one line that names key, value and the nearest right one.
+    """
+    for cell in cells:
+        federation = cell.scenario.federation
+        Aggregator(federation.strategy, federation.strategy_options, federation.learning_rate, frozenset())
+
+
 def saved_state(strategy: Any) -> State:
     """Return what a strategy remembers as flat arrays: `<attribute>/<tensor name or position>`."""
     state: State = {}
@@ -125,8 +137,9 @@ def restore_state(strategy: Any, state: State) -> None:
 def _option_names(strategy: type) -> set[str]:
     """Return the constructor's own hyper-parameters, without those that choose nodes or name records."""
     plumbing = ("fraction_", "min_", "weighted_by", "arrayrecord", "configrecord", "train_metrics", "evaluate_metrics")
-    names = set(inspect.signature(strategy).parameters)
-    own = {name for name in names if not name.startswith(plumbing) and name != "selection_rule"}
+    elsewhere = {"selection_rule", "proximal_mu"}  # a callable; a key of [federation], as it acts at the clients
+    names = set(inspect.signature(strategy).parameters) - elsewhere
+    own = {name for name in names if not name.startswith(plumbing)}
     return {kebab(name) for name in own}
 
 

@@ -18,6 +18,7 @@ from fedunlearn.reporting import publish
 from fedunlearn.reporting.progress import Progress
 from fedunlearn.scenario import Cell, to_toml, trunk_key
 from fedunlearn.stage import device_of
+from server.aggregation import check_strategies
 from server.grid_engine import grid_engine
 from server.local_grid import in_process
 
@@ -36,6 +37,7 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
     Raises:
         BadInput: when `out` holds a run already, or another scenario's.
     """
+    check_strategies(cells)
     claim(out, cells, resume)
     with Progress() as progress:
         telling = Telling(progress.begin, progress.row)
@@ -83,6 +85,8 @@ def run_cells(
         if not (folder / "results.json").exists():
             progress.cell(cell.name, cells.index(cell) + 1, len(cells))
             run_cell(cell, folder, trunk, lambda stage: grid_engine(stage, grid, num_nodes), telling)
+        if not cell.scenario.output.tape:
+            shutil.rmtree(folder / "tape", ignore_errors=True)
         if not cell.scenario.output.keep_journal:  # finished rounds have served their purpose
             shutil.rmtree(folder / "journal", ignore_errors=True)
             unfinished = [other for other in cells if not (folder_of(other, cells, out) / "results.json").exists()]

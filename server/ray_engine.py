@@ -19,8 +19,8 @@ os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
-import ray
 import numpy as np
+import ray
 from flwr.app import Array, Context, Error, Message
 from flwr.clientapp import ClientApp
 from flwr.clientapp.client_app import ClientAppException

@@ -152,6 +152,8 @@ class FederationSettings(Settings):
         if self.round_size > self.clients:
             why = f"must be at most federation.clients = {self.clients}"
             raise wrong("clients-per-round", self.clients_per_round, why)
+        if self.strategy == "FedProx" and not self.proximal_mu:
+            raise wrong("strategy", self.strategy, 'needs "proximal-mu" above 0 beside it')
         if self.quorum > self.round_size:
             raise wrong("quorum", self.quorum, f"must be at most the {self.round_size} clients of a round")
         return self

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.command import ROOT, SCENARIO, hashes, run
 
 

@@ -23,7 +23,6 @@ def updates(rng, clients=7, kind="weights"):
 def test_every_strategy_aggregates_both_kinds(strategy, kind):
     options = {"num-malicious-nodes": 1} if strategy in {"Krum", "MultiKrum", "Bulyan"} else {}
     options |= {"num-nodes-to-select": 3} if strategy == "MultiKrum" else {}
-    options |= {"proximal-mu": 0.1} if strategy == "FedProx" else {}
     aggregate = Aggregator(strategy, options, 0.5, PARAMETERS)
     rng, weights, state = np.random.default_rng(0), WEIGHTS, None
     for _ in range(3):
@@ -83,6 +82,7 @@ def test_state_that_went_through_a_checkpoint_goes_on_the_same():
         ("FedAvgg", {}, ["FedAvgg", 'did you mean "FedAvg"']),
         ("FedAdam", {"beta-3": 0.1}, ["strategy-options.beta-3", "beta-"]),
         ("FedAvg", {"fraction-train": 0.1}, ["strategy-options.fraction-train"]),
+        ("FedProx", {"proximal-mu": 0.1}, ["strategy-options.proximal-mu"]),
     ],
 )
 def test_wrong_names(strategy, options, words):
