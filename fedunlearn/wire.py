@@ -78,9 +78,9 @@ def to_npy(array: np.ndarray) -> bytes:
     return b"".join([head.getvalue(), np.ascontiguousarray(array).reshape(-1).view(np.uint8).data])
 
 
-def from_npy(data: bytes) -> np.ndarray:
+def from_npy(data: bytes | memoryview) -> np.ndarray:
     """Return the array in the content of an .npy file: a read-only view of it, not a copy."""
-    file = io.BytesIO(data[: 1 << 16])
+    file = io.BytesIO(data[: 1 << 16])  # more than any header
     np.lib.format.read_magic(file)
     shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
     flat = np.frombuffer(data, dtype, math.prod(shape), file.tell()) if 0 not in shape else np.empty(0, dtype)

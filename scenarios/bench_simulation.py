@@ -127,7 +127,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures = Benchmark(options.workers, options.turns, options.scale, Console(stderr=True)).run()
-    Console().print(table(figures))
+    console = Console()
+    console.print(table(figures), width=max(console.width, 100))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 

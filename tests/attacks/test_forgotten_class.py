@@ -6,10 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fedunlearn.attacks import BiasDrop, NullClassQuery
-from fedunlearn.attacks.forgotten_class.bias_drop import level
+from fedunlearn.attacks.forgotten_class.bias_drop import BiasDrop, level
 from fedunlearn.attacks.forgotten_class.decisions import broken_ties, critical_deviate, outliers
-from fedunlearn.attacks.forgotten_class.null_class_query import NullClassSettings, class_shares, noise_images
+from fedunlearn.attacks.forgotten_class.null_class_query import (
+    NullClassQuery,
+    NullClassSettings,
+    class_shares,
+    noise_images,
+)
 from fedunlearn.attacks.forgotten_class.windows import fewer_rises, larger_drop
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.tape import Tape

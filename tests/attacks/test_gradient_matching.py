@@ -8,8 +8,7 @@ from scipy.spatial.distance import cosine as scipy_cosine
 from torchmetrics.functional.image import peak_signal_noise_ratio
 from torchmetrics.functional.image import total_variation as torchmetrics_total_variation
 
-from fedunlearn.attacks import GradientMatching
-from fedunlearn.attacks.gradient_inversion.matching import MatchingSettings, rebuild
+from fedunlearn.attacks.gradient_inversion.matching import GradientMatching, MatchingSettings, rebuild
 from fedunlearn.attacks.gradient_inversion.objectives import cosine, euclidean, total_variation
 from fedunlearn.attacks.gradient_inversion.optimisers import flushed_denormals, lbfgs, signed_adam
 from fedunlearn.models import Architecture, build, load_weights

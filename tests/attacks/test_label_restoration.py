@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedunlearn.attacks import BiasForm, WeightForm
 from fedunlearn.attacks.gradients import local_steps, mean_gradient
+from fedunlearn.attacks.label_restoration.bias_form import BiasForm
 from fedunlearn.attacks.label_restoration.restoring import (
     HeadStatistics,
     RestorationSettings,
@@ -15,6 +15,7 @@ from fedunlearn.attacks.label_restoration.restoring import (
     measure,
     round_counts,
 )
+from fedunlearn.attacks.label_restoration.weight_form import WeightForm
 from fedunlearn.federation import Update
 from fedunlearn.models import load_weights, to_weights
 from fedunlearn.observer.access import AccessRefused

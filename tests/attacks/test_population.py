@@ -6,8 +6,7 @@ from scipy import stats
 from scipy.special import logit
 from sklearn.metrics import roc_auc_score
 
-from fedunlearn.attacks import Population
-from fedunlearn.attacks.membership.population import standing, sureness
+from fedunlearn.attacks.membership.population import Population, standing, sureness
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.tape import Tape
 from tests.observer.recorded import Federation, Watcher, digits, fresh, knowledge
