@@ -35,6 +35,8 @@ def checkout(tmp_path_factory):
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
+    (scenario,) = blocks("toml")
+    (folder / "readme.toml").write_text(scenario)
     return folder
 
 
@@ -64,8 +66,6 @@ def test_the_commands_leave_what_the_readme_says(checkout):
 
 
 def test_scenario(checkout):
-    (scenario,) = blocks("toml")
-    (checkout / "readme.toml").write_text(scenario)
     execute(checkout, "python run_sim.py run readme.toml --out runs/readme --set matrix.seed=[0]")
     results = json.loads((checkout / "runs/readme/results.json").read_text())
     assert {attack["status"] for attack in results["attacks"]} == {"done"}
