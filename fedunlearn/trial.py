@@ -40,7 +40,7 @@ class Trial:
     """
 
     def __init__(self, stage: Stage, tape: Tape, answers: AnswerKey, folder: Path, board: Board | None) -> None:
-        self._stage, self._tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
+        self._stage, self.tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
         public = stage.splits.public
         self._public_images = stage.dataset.images(public) if len(public) else None
         self._public_labels = stage.dataset.labels(public) if len(public) else None
@@ -69,8 +69,8 @@ class Trial:
     ) -> AttackRow:
         """Run one attack on one branch; what goes wrong inside it becomes a row without figures."""
         observer = self._observers[settings.observer]
-        view = self._tape.view(observer, branch)
-        knowledge = self._knowledge(observer, view, candidates)
+        view = self.tape.view(observer, branch)
+        knowledge = self.knowledge(observer, view, candidates)
         case = self._case(number, branch, request_ids)
         started, status, reason = time.perf_counter(), "done", ""
         try:
@@ -130,7 +130,8 @@ class Trial:
         self._key.write_candidates(ids[order], member[order])
         return ids[order]
 
-    def _knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
+    def knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
+        """Return what an observer knows beside its view; `candidates` are sample ids whose membership is in question."""
         dataset, training = self._stage.dataset, self._stage.training
         pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
         return Knowledge(
@@ -140,7 +141,7 @@ class Trial:
             num_classes=dataset.num_classes,
             public=(self._public_images, self._public_labels),
             candidates=pairs,
-            learning={"algorithm": training.algorithm} | dict(training.settings),
+            learning={"algorithm": training.algorithm} | {k: v for k, v in training.settings.items() if k != "faults"},
             true_labels=grant_labels(Answers(self._key.folder), self._folder / "grants"),
             device=self._stage.site.device,
         )

@@ -1,0 +1,55 @@
+"""No attack reads the answers: with the answer key scrambled on disk, every finding stays the same to the last bit."""
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+from tests.e2e.command import SCENARIO, run
+
+from fedunlearn.attacks import ATTACKS
+from fedunlearn.judging import AnswerKey
+from fedunlearn.observer.tape import Tape
+from fedunlearn.scenario import load
+from fedunlearn.stage import set_stage
+from fedunlearn.trial import ON_THE_TRUNK, Trial, make_attack
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scrambled") / "run"
+    run("run", SCENARIO, "--out", folder)
+    return folder
+
+
+def findings(folder, candidates):
+    """Return every attack's raw finding on the finished run's tape."""
+    scenario = load(folder / "scenario.toml")
+    stage = set_stage(scenario, folder)
+    trial = Trial(stage, Tape(folder / "tape"), AnswerKey(folder / "answers"), folder, None)
+    found = {}
+    for number, settings in enumerate(scenario.attacks):
+        attack = make_attack(settings)
+        observer = next(o for o in scenario.observers if o.name == settings.observer)
+        view = trial.tape.view(observer, "trunk" if attack.finds in ON_THE_TRUNK else "finetune")
+        knowledge = trial.knowledge(observer, view, candidates)
+        found[settings.name] = attack(view, knowledge, np.random.default_rng(number))
+    return found
+
+
+def scramble(folder):
+    """Shuffle the characters of every file of the answer key."""
+    for path in (folder / "answers").iterdir():
+        text = list(path.read_text())
+        random.Random(0).shuffle(text)
+        path.write_text("".join(text))
+
+
+def test_findings_do_not_depend_on_the_answers(finished):
+    candidates = np.arange(40)
+    before = findings(finished, candidates)
+    assert set(before) == set(ATTACKS)
+    scramble(finished)
+    after = findings(finished, candidates)
+    for name, finding in before.items():
+        np.testing.assert_equal(dataclasses.asdict(finding), dataclasses.asdict(after[name]), err_msg=name)
