@@ -129,14 +129,18 @@ def _matching(scope: Scope, target: tuple[int, ...], client: int, population: Po
 
 
 def placebo(request: UnlearningRequest, population: Population) -> UnlearningRequest:
-    """Return a sample request of the same size per client, drawn at random from all that the client holds."""
-    samples = {}
-    for client, ids in request.samples.items():
-        draws = rng(population.seed, "requests", round=10_000 + request.round, client=client)
-        samples[client] = np.sort(draws.permutation(population.held[client])[: len(ids)])
-    ids = np.concatenate(list(samples.values()))
-    classes = tuple(np.unique(population.labels[ids]).tolist())
-    return UnlearningRequest(f"{request.id}-placebo", request.round, "sample", tuple(ids.tolist()), samples, classes)
+    """Return a sample request of the same size, drawn at random from everything that all clients hold.
+
+    Not from the request's own holders in its own proportions: with non-IID data, that would forget mostly the very
+    class that the request is about.
+    """
+    everything = np.sort(np.concatenate(list(population.held)))
+    draws = rng(population.seed, "requests", round=10_000 + request.round, client=len(request.samples))
+    chosen = np.sort(draws.permutation(everything)[: request.size])
+    per_client = {c: np.intersect1d(ids, chosen, assume_unique=True) for c, ids in enumerate(population.held)}
+    samples = {client: ids for client, ids in per_client.items() if len(ids)}
+    classes = tuple(np.unique(population.labels[chosen]).tolist())
+    return UnlearningRequest(f"{request.id}-placebo", request.round, "sample", tuple(chosen.tolist()), samples, classes)
 
 
 State = Literal["accepted", "refused", "running", "done", "failed"]

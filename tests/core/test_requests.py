@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import chisquare
 
 from fedunlearn.requests import Ledger, Population, Refused, placebo, resolve
 
@@ -91,11 +92,17 @@ def test_random_targets_cover_all_classes():
     assert drawn == {0, 1, 2, 3, 4}
 
 
-def test_placebo_has_the_same_size_per_client_and_mixed_classes():
-    request = resolve(asked("class", classes=(1,)), 0, population())
-    other = placebo(request, population())
-    assert {c: len(x) for c, x in other.samples.items()} == {c: len(x) for c, x in request.samples.items()}
-    assert len(other.classes) > 1
+def test_placebo_has_the_same_size_and_is_spread_like_the_data():
+    labels = np.repeat(np.arange(10), 300)
+    held = [np.arange(c * 300, (c + 1) * 300) for c in range(10)]  # each client holds one class
+    request = resolve(asked("class", classes=(4,)), 0, Population(held, labels, 10, 0))
+    shares = []
+    for seed in range(20):
+        other = placebo(request, Population(held, labels, 10, seed))
+        assert other.size == request.size == 300
+        assert all(set(ids) <= set(held[client]) for client, ids in other.samples.items())
+        shares.append(np.bincount(labels[np.concatenate(list(other.samples.values()))], minlength=10))
+    assert chisquare(np.sum(shares, axis=0)).pvalue > 1e-3
 
 
 def test_ledger_survives_reopening_and_tells_the_state(tmp_path):
