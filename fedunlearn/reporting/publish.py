@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from fedunlearn.reporting.results import cell_folders, read_results
 from fedunlearn.reporting.table import print_results
 
 REPORT = "report.html"
+PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 
 
 def publish(run: Path, console: Console | None = None) -> Path:
@@ -35,7 +37,7 @@ def publish(run: Path, console: Console | None = None) -> Path:
     temporary = run / (REPORT + ".part")
     temporary.write_text(render(folders, cells, summary), encoding="utf-8")
     os.replace(temporary, report)
-    print_results(cells, summary, console or Console())
+    print_results(cells, summary, console or Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH))
     return report
 
 

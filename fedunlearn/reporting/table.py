@@ -39,12 +39,13 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
         summary: what `judging.summary.summarise` made of them; None for a single run.
         console: where to.
     """
+    wide = console.width >= WIDE
     if len(cells) <= SHOWN_CELLS:
         labels = cell_labels([results.get("cell", {}) for results in cells])
         for label, results in zip(labels, cells, strict=True):
-            console.print(_cell(label, results, wide=console.width >= WIDE))
+            console.print(_cell(label, results, wide=wide))
     if summary and has_trials(summary):
-        for table in (_rates(summary), _alarms(summary), _accuracies(summary)):
+        for table in (_rates(summary, wide), _alarms(summary), _accuracies(summary)):
             if table.row_count:
                 console.print(table)
 
@@ -134,15 +135,17 @@ def _scores(row: Mapping[str, Any], metric: str, wide: bool) -> list[str]:
     return [f"[bold]{value}", str(entry["n"]), formats.span(metric, entry["ci"]), *compared]
 
 
-def _rates(summary: Mapping[str, Any]) -> Table:
-    columns = ("value", "n", "95 % interval", "chance", "no attack", "p (Holm)")
-    table = _table("Over all cells", ("cells", "attack", "after", "measure"), columns)
+def _rates(summary: Mapping[str, Any], wide: bool) -> Table:
+    compared = ("chance", "no attack", "p (Holm)") if wide else ()
+    columns = ("value", "n", "95 % interval", *compared)
+    table = _table("Over all cells", ("cells", "attack", "after: measure"), columns, 2 if wide else 1)
     for row in headline_rows(summary):
         metric = row["metric"]
         p = formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
         figures = [formats.amount(metric, row["value"]), str(row["n"]), formats.span(metric, row["ci"])]
-        compared = [formats.amount(metric, row["chance"]), formats.amount(metric, row["baseline"]), p]
-        table.add_row(escape(row["group"]), row["attack"], escape(row["branch"]), metric, *figures, *compared)
+        against = [formats.amount(metric, row["chance"]), formats.amount(metric, row["baseline"]), p]
+        against = against[: len(compared)]
+        table.add_row(escape(row["group"]), row["attack"], f"{escape(row['branch'])}: {metric}", *figures, *against)
     return table
 
 
@@ -157,7 +160,7 @@ def _alarms(summary: Mapping[str, Any]) -> Table:
 
 
 def _accuracies(summary: Mapping[str, Any]) -> Table:
-    figures = ("forgotten", "retained", "test", "retained above retraining")
+    figures = ("forgotten", "retained", "test", "above retrain")
     table = _table("The models, mean over cells", ("cells", "model"), figures)
     for group, branch in dict.fromkeys((row["group"], row["branch"]) for row in summary["accuracy"]):
         found = {r["metric"]: r for r in summary["accuracy"] if (r["group"], r["branch"]) == (group, branch)}
