@@ -131,7 +131,7 @@ class Trial:
         return ids[order]
 
     def knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
-        """Return what an observer knows beside its view; `candidates` are sample ids whose membership is in question."""
+        """Return what an observer knows beside its view; the membership of the sample ids `candidates` is in question."""
         dataset, training = self._stage.dataset, self._stage.training
         pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
         return Knowledge(

@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import pytest
-from tests.e2e.command import SCENARIO, run
 
 from fedunlearn.attacks import ATTACKS
 from fedunlearn.judging import AnswerKey
@@ -13,6 +12,7 @@ from fedunlearn.observer.tape import Tape
 from fedunlearn.scenario import load
 from fedunlearn.stage import set_stage
 from fedunlearn.trial import ON_THE_TRUNK, Trial, make_attack
+from tests.e2e.command import SCENARIO, run
 
 
 @pytest.fixture(scope="module")
