@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,13 +49,15 @@ def plan(stage: Stage) -> list[Branch]:
     return branches
 
 
-def arrive(stage: Stage, ledger: Ledger) -> list[tuple[UnlearningRequest, UnlearningRequest]]:
-    """Accept or refuse every request of the scenario, in order of arrival.
+def arrive(
+    stage: Stage, branches: Sequence[Branch], ledger: Ledger
+) -> list[tuple[UnlearningRequest, UnlearningRequest]]:
+    """Accept or refuse every request of the scenario, in order of arrival; `branches` will serve the accepted ones.
 
     Returns:
         (request, placebo of the same size) for each accepted one.
     """
-    held: list[np.ndarray] = list(stage.held)
+    held, held_by_placebo = list(stage.held), list(stage.held)
     labels, classes = stage.dataset.all_labels, stage.dataset.num_classes
     accepted = []
     numbered: list[tuple[int, RequestSettings]] = sorted(
@@ -68,11 +70,17 @@ def arrive(stage: Stage, ledger: Ledger) -> list[tuple[UnlearningRequest, Unlear
         except Refused as refusal:
             ledger.refuse(asked.id, asked.round, str(refusal))
             continue
-        ledger.accept(request)
-        accepted.append((request, placebo(request, population)))
-        for client, ids in request.samples.items():
-            held[client] = np.setdiff1d(held[client], ids, assume_unique=True)
+        fake = placebo(request, number, Population(held_by_placebo, labels, classes, stage.seed))
+        ledger.accept(request, [branch.id for branch in branches])
+        accepted.append((request, fake))
+        _remove(request, held)
+        _remove(fake, held_by_placebo)
     return accepted
+
+
+def _remove(request: UnlearningRequest, held: list[np.ndarray]) -> None:
+    for client, ids in request.samples.items():
+        held[client] = np.setdiff1d(held[client], ids, assume_unique=True)
 
 
 def serve(
@@ -83,33 +91,41 @@ def serve(
     history: History,
     requests: Sequence[tuple[UnlearningRequest, UnlearningRequest]],
     ledger: Ledger,
+    note: Callable[[str], None],
 ) -> Served:
     """Run a branch from the trunk's model to the scenario's last round.
 
     Each request is open on the federation while the unlearner works; what it forgot stays excluded afterwards.
-    The rounds between and after the requests are ordinary ones.
+    The rounds between and after the requests are ordinary ones. `note` hears the branch's id whenever a request
+    begins to be served.
+
+    Raises:
+        QuorumLost, NonFiniteModel: when the branch cannot go on; the ledger says so.
     """
     unlearner = make_unlearner(stage.scenario, branch)
-    trained, extra = stage.scenario.trunk_rounds, 0
+    trained, extra, waiting = stage.scenario.trunk_rounds, 0, [request.id for request, _ in requests]
     after = weights
-    for request, fake in requests:
-        weights, history = train_on(weights, request.round - trained, federation, history)
-        trained = max(trained, request.round)
-        served = {"request": request, "placebo": fake, "nothing": request}[unlearner.honours]
-        before = weights_sha256(weights)
-        ledger.serve(request.id, branch.id, "running", before=before)
-        federation.open_request({} if unlearner.honours == "nothing" else served.samples)
-        asked_before = federation.rounds
-        try:
+    try:
+        for request, fake in requests:
+            weights, history = train_on(weights, request.round - trained, federation, history)
+            trained = max(trained, request.round)
+            served = {"request": request, "placebo": fake, "nothing": request}[unlearner.honours]
+            before = weights_sha256(weights)
+            ledger.serve(request.id, branch.id, "running", before=before)
+            federation.open_request({} if unlearner.honours == "nothing" else served.samples)
+            asked_before = federation.spent.rounds
+            note(branch.id)
             weights = unlearner.forget(weights, served, federation, history)
-        except FedUnlearnError as error:
-            ledger.serve(request.id, branch.id, "failed", reason=str(error), before=before)
-            raise
-        federation.close_request()
-        extra += federation.rounds - asked_before
-        ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
-        after = weights
-    weights, _ = train_on(weights, stage.scenario.federation.rounds - trained, federation, history)
+            federation.close_request()
+            extra += federation.spent.rounds - asked_before
+            ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
+            waiting.remove(request.id)
+            after = weights
+        weights, _ = train_on(weights, stage.scenario.federation.rounds - trained, federation, history)
+    except FedUnlearnError as error:
+        for request_id in waiting:
+            ledger.serve(request_id, branch.id, "failed", reason=str(error))
+        raise
     return Served(after, weights, extra)
 
 

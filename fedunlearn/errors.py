@@ -37,3 +37,9 @@ class NonFiniteModel(FedUnlearnError):
     """Aggregation produced a model with NaN or infinite weights."""
 
     exit_code = 6
+
+
+class BranchesFailed(FedUnlearnError):
+    """The run was finished and reported, but some of its branches could not be."""
+
+    exit_code = 4

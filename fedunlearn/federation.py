@@ -7,105 +7,46 @@ Flower SuperNodes, or this process) is the `Engine` behind it; the numbers are t
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from fedunlearn.errors import NonFiniteModel
+from fedunlearn.orders import (
+    DataView,
+    Failure,
+    Job,
+    Kind,
+    Order,
+    Outcome,
+    Task,
+    Update,
+    Weights,
+    weights_sha256,
+)
 
-Weights = dict[str, np.ndarray]  # a model's parameters and buffers, in the model's own order
-DataView = Literal["all", "retain", "forget"]
-Kind = Literal["weights", "gradient", "statistics"]
-
-
-@dataclass(frozen=True)
-class Task:
-    """What clients are asked to do: a client half registered in `learning`, and its settings (JSON values).
-
-    `reply` says what comes back: `weights` and `gradient` have exactly the model's names, shapes and dtypes
-    (a gradient reply carries the client's buffers beside the parameter gradients); `statistics` are free.
-    """
-
-    name: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    reply: Kind = "weights"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One client's part of a round: settings over the task's own, and which of its data it uses.
-
-    `forget` is what the open request asks to forget, `retain` is the rest, `all` is both. What earlier
-    requests removed is in none of them.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    view: DataView = "retain"
-
-
-@dataclass(frozen=True)
-class Update:
-    """What one client sent back.
-
-    Attributes:
-        client_id: 0..N-1, the client's number in the partition.
-        kind: what `payload` holds.
-        payload: arrays by name.
-        num_examples: from the server's partition table, never from the client.
-        metrics: what the client measured (its loss, its seconds).
-        private: what the client keeps for its own next round; never taped.
-    """
-
-    client_id: int
-    kind: Kind
-    payload: Weights
-    num_examples: int
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    private: Weights | None = None
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A client that gave no usable update, and why."""
-
-    client_id: int
-    reason: str
-
-
-Outcome = Update | Failure
-
-
-@dataclass(frozen=True)
-class Order:
-    """One round as it is handed to the engine.
-
-    `past` and `current` are sorted sample ids by client: what earlier requests removed and what the open
-    request asks to forget. Clients that hold none of either are absent from both.
-    """
-
-    call: int
-    task: Task
-    weights: Weights
-    jobs: Mapping[int, Job]
-    past: Mapping[int, np.ndarray] = field(default_factory=dict)
-    current: Mapping[int, np.ndarray] = field(default_factory=dict)
-
-    def digest(self) -> str:
-        """Return the SHA-256 of everything that decides what the clients answer."""
-        jobs = [(client, dict(job.settings), job.view) for client, job in sorted(self.jobs.items())]
-        head = json.dumps([self.call, self.task.name, self.task.reply, dict(self.task.settings), jobs], sort_keys=True)
-        sha = hashlib.sha256(head.encode())
-        for name, excluded in (("past", self.past), ("current", self.current)):
-            for client in sorted(set(excluded) & set(self.jobs)):
-                sha.update(f"{name}:{client}:{excluded[client].tolist()}".encode())
-        sha.update(weights_sha256(self.weights).encode())
-        return sha.hexdigest()
+__all__ = [
+    "DataView",
+    "Engine",
+    "Failure",
+    "Federation",
+    "Job",
+    "Kind",
+    "Order",
+    "Outcome",
+    "RoundJournal",
+    "Spent",
+    "Task",
+    "Update",
+    "Weights",
+    "select_samples",
+    "validated",
+    "weights_sha256",
+]
 
 
 class Engine(Protocol):
@@ -136,6 +77,25 @@ RoundListener = Callable[[str, Order, Sequence[Outcome]], None]  # (branch, orde
 ModelListener = Callable[[str, int, Weights], None]  # (branch, call, the global model after that call)
 
 
+@dataclass
+class Spent:
+    """What a branch has cost so far.
+
+    Attributes:
+        rounds: asked for; unlike `Federation.calls`, a restart does not reset it.
+        bytes: sent to and by the clients, as if every client had its own message.
+        client_seconds: what the clients computed.
+        executed_client_seconds: of that, in rounds that were not read from the journal.
+        round_seconds: wall time of the rounds that were not read from the journal.
+    """
+
+    rounds: int = 0
+    bytes: int = 0
+    client_seconds: float = 0.0
+    executed_client_seconds: float = 0.0
+    round_seconds: float = 0.0
+
+
 class Federation:
     """A branch of a run: its call counter, what it has forgotten so far, and the engine that does the work.
 
@@ -162,11 +122,7 @@ class Federation:
         self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
         self.past: dict[int, np.ndarray] = {}
         self.current: dict[int, np.ndarray] = {}
-        self.rounds = 0  # asked for on this branch; unlike `calls`, a restart does not reset it
-        self.bytes = 0  # sent to and by the clients
-        self.client_seconds = 0.0  # what the clients computed
-        self.executed_client_seconds = 0.0  # of that, in rounds that were not read from the journal
-        self.round_seconds = 0.0  # wall time of the rounds that were not read from the journal
+        self.spent = Spent()
         self.round_listeners: list[RoundListener] = []
         self.model_listeners: list[ModelListener] = []
 
@@ -185,13 +141,7 @@ class Federation:
         other = copy.copy(self)
         other.branch, other._restarts = branch, 0
         other.past, other.current = dict(self.past), dict(self.current)
-        other.rounds, other.bytes, other.client_seconds, other.executed_client_seconds, other.round_seconds = (
-            0,
-            0,
-            0.0,
-            0.0,
-            0.0,
-        )
+        other.spent = Spent()
         other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
         return other
 
@@ -210,13 +160,17 @@ class Federation:
             self.past[client] = np.union1d(self.past.get(client, ids[:0]), ids)
         self.current = {}
 
+    def has_forgotten(self, client: int) -> bool:
+        """Return whether any request, the open one included, concerns data of `client`."""
+        return client in self.past or client in self.current
+
     def samples(self, client: int, view: DataView) -> np.ndarray:
         """Return the sorted ids of the samples that `client` uses under `view`."""
         return select_samples(self._sample_ids[client], view, self.past.get(client), self.current.get(client))
 
     def num_examples(self, client: int, view: DataView) -> int:
         """Return how many samples `client` has under `view`, without listing them when nothing was forgotten."""
-        if client not in self.past and client not in self.current:
+        if not self.has_forgotten(client):
             return 0 if view == "forget" else len(self._sample_ids[client])
         return len(self.samples(client, view))
 
@@ -233,19 +187,19 @@ class Federation:
         A round that the journal holds already is not executed again.
         """
         self.calls += 1
-        self.rounds += 1
+        self.spent.rounds += 1
         concerned = lambda excluded: {c: ids for c, ids in excluded.items() if c in jobs}  # noqa: E731
         order = Order(self.calls, task, weights, jobs, concerned(self.past), concerned(self.current))
         outcomes = self._journal.load(self.journal_key, order) if self._journal else None
         if outcomes is None:
             started = time.perf_counter()
             outcomes = self._execute(order)
-            self.round_seconds += time.perf_counter() - started
-            self.executed_client_seconds += _client_seconds(outcomes)
+            self.spent.round_seconds += time.perf_counter() - started
+            self.spent.executed_client_seconds += _client_seconds(outcomes)
             if self._journal:
                 self._journal.save(self.journal_key, order, outcomes)
-        self.client_seconds += _client_seconds(outcomes)
-        self.bytes += _bytes(order, outcomes)
+        self.spent.client_seconds += _client_seconds(outcomes)
+        self.spent.bytes += _bytes(order, outcomes)
         for listener in self.round_listeners:
             listener(self.branch, order, outcomes)
         return outcomes
@@ -324,12 +278,3 @@ def validated(update: Update, order: Order) -> Outcome:
         if array.dtype.kind == "f" and not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
             return reject(f"{name} has NaN or infinite values")
     return update
-
-
-def weights_sha256(weights: Weights) -> str:
-    """Return the SHA-256 over names, dtypes, shapes and bytes, in the model's order."""
-    sha = hashlib.sha256()
-    for name, array in weights.items():
-        sha.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        sha.update(np.asarray(array, order="C").data)
-    return sha.hexdigest()

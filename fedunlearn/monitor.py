@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedunlearn.federation import Failure, Order, Outcome, Weights
-from fedunlearn.learning import Evaluation, evaluate
+from fedunlearn.learning import Evaluation, evaluate_samples
 from fedunlearn.models import load_weights
 from fedunlearn.stage import Stage
 
@@ -31,14 +30,10 @@ class Monitor:
         self._every = stage.scenario.federation.evaluate_every
         self._model = stage.model().to(stage.site.device)
         self._labels = stage.dataset.labels(stage.splits.test)
-        self._images = self._tensor(stage.splits.test)
         self._forgotten: tuple[int, ...] = ()
-        self._outcomes: Sequence[Outcome] = ()
+        self._outcomes: Sequence[Outcome] | None = None  # of a round whose model has not been published yet
         self._started = time.perf_counter()
         self.rows: list[Row] = []
-
-    def _tensor(self, ids: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self._stage.dataset.images(ids)).to(self._stage.site.device)
 
     def watch_classes(self, classes: tuple[int, ...]) -> None:
         """From now on, report accuracy on these classes apart from the others."""
@@ -49,7 +44,9 @@ class Monitor:
         self._outcomes = outcomes
 
     def on_model(self, branch: str, call: int, weights: Weights) -> None:
-        """Evaluate the new global model and report the round."""
+        """Evaluate the new global model and report the round; a model without a round of its own has no row."""
+        if self._outcomes is None:
+            return
         failures = [o for o in self._outcomes if isinstance(o, Failure)]
         row: Row = {"branch": branch, "round": call, "accuracy": None, "loss": None}
         row |= {"forget_accuracy": None, "retain_accuracy": None}
@@ -62,9 +59,20 @@ class Monitor:
             "failures": [{"client_id": f.client_id, "reason": f.reason} for f in failures],
             "seconds": now - self._started,
         }
-        self._started = now
+        self._started, self._outcomes = now, None
         self.rows.append(row)
         self._tell(row)
+
+    def replay(self, rows: Sequence[Row]) -> None:
+        """Report rounds that were watched in an earlier run."""
+        for row in rows:
+            self.rows.append(row)
+            self._tell(row)
+
+    def take_rows(self) -> list[Row]:
+        """Return the rows since the last call."""
+        rows, self.rows = self.rows, []
+        return rows
 
     def _split(self, predictions: np.ndarray) -> dict[str, float | None]:
         """Return accuracy on the test samples of forgotten classes and of the others."""
@@ -77,10 +85,8 @@ class Monitor:
     def evaluate(self, weights: Weights, ids: np.ndarray | None = None) -> Evaluation:
         """Return the evaluation of a model on samples `ids` (all of the test split by default)."""
         load_weights(self._model, weights)
-        if ids is None:
-            return evaluate(self._model, self._images, torch.from_numpy(self._labels).to(self._images.device))
-        labels = torch.from_numpy(self._stage.dataset.labels(ids)).to(self._images.device)
-        return evaluate(self._model, self._tensor(ids), labels)
+        ids = self._stage.splits.test if ids is None else ids
+        return evaluate_samples(self._model, self._stage.dataset, ids, self._stage.site.device)
 
     def judge_branch(self, weights: Weights, forgotten: np.ndarray) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Return (metrics, details) of a branch's final model; `forgotten` are the ids of all forgotten samples.
@@ -88,12 +94,12 @@ class Monitor:
         `forget_accuracy` and `retain_accuracy` are over training samples, the `test_` ones over held-out ones
         (of the forgotten classes, of the others, of all). An accuracy over nothing is None.
         """
-        training = self._stage.splits.train
+        held = np.unique(np.concatenate(self._stage.held))
         test = self.evaluate(weights)
         on_test = self._split(test.predictions)
         metrics: dict[str, float | None] = {
             "forget_accuracy": self.evaluate(weights, forgotten).accuracy if len(forgotten) else None,
-            "retain_accuracy": self.evaluate(weights, np.setdiff1d(training, forgotten)).accuracy,
+            "retain_accuracy": self.evaluate(weights, np.setdiff1d(held, forgotten)).accuracy,
             "test_accuracy": test.accuracy,
             "test_forget_accuracy": on_test.get("forget_accuracy"),
             "test_retain_accuracy": on_test.get("retain_accuracy"),

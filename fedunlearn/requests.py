@@ -87,14 +87,15 @@ def resolve(asked: Any, number: int, population: Population) -> UnlearningReques
     samples: dict[int, np.ndarray] = {}
     for client in holders:
         ids = _matching(asked.scope, target, client, population)
+        if named and not len(ids):
+            raise Refused(f"client {client} asks to forget data that it does not hold")
         if asked.fraction < 1:
             ids = np.sort(draws.permutation(ids)[: round(asked.fraction * len(ids))])
         if len(ids):
             samples[client] = ids
-        elif named:
-            raise Refused(f"client {client} asks to forget data that it does not hold")
     if not samples:
-        raise Refused(f"nobody holds any data of {asked.scope} {list(target)}: the forget set is empty")
+        share = "" if asked.fraction == 1 else f" (a share of {asked.fraction:g})"
+        raise Refused(f"nobody holds any data of {asked.scope} {list(target)}{share}: the forget set is empty")
     if sum(len(ids) for ids in samples.values()) == sum(len(ids) for ids in population.held):
         raise Refused("no data would be retained: there is nothing left to train on")
     classes = np.unique(population.labels[np.concatenate(list(samples.values()))])
@@ -117,7 +118,7 @@ def _target(asked: Any, holders: Sequence[int], population: Population, draws: n
     limit = {"class": population.num_classes, "client": len(population.held), "sample": len(population.labels)}
     if unknown := [value for value in given if not 0 <= value < limit[asked.scope]]:
         raise Refused(f"unknown {asked.scope} {unknown[0]}; it must be between 0 and {limit[asked.scope] - 1}")
-    return tuple(sorted(given))
+    return tuple(sorted(set(given)))
 
 
 def _matching(scope: Scope, target: tuple[int, ...], client: int, population: Population) -> np.ndarray:
@@ -128,14 +129,19 @@ def _matching(scope: Scope, target: tuple[int, ...], client: int, population: Po
     return held[np.isin(population.labels[held] if scope == "class" else held, target)]
 
 
-def placebo(request: UnlearningRequest, population: Population) -> UnlearningRequest:
+def placebo(request: UnlearningRequest, number: int, population: Population) -> UnlearningRequest:
     """Return a sample request of the same size, drawn at random from everything that all clients hold.
 
     Not from the request's own holders in its own proportions: with non-IID data, that would forget mostly the very
     class that the request is about.
+
+    Args:
+        request: what is asked on the other branches.
+        number: its number in the scenario; keys the draw.
+        population: what is held on the placebo's own branch, where other placebos were served before.
     """
     everything = np.sort(np.concatenate(list(population.held)))
-    draws = rng(population.seed, "requests", round=10_000 + request.round, client=len(request.samples))
+    draws = rng(population.seed, "requests", number, client=1)  # client 0: the request's own draws
     chosen = np.sort(draws.permutation(everything)[: request.size])
     per_client = {c: np.intersect1d(ids, chosen, assume_unique=True) for c, ids in enumerate(population.held)}
     samples = {client: ids for client, ids in per_client.items() if len(ids)}
@@ -172,8 +178,8 @@ class Ledger:
         """Close the file."""
         self._db.close()
 
-    def accept(self, request: UnlearningRequest) -> None:
-        """Record that the request will be served."""
+    def accept(self, request: UnlearningRequest, branches: Sequence[str]) -> None:
+        """Record that the request will be served, by each of `branches`."""
         target = json.dumps(
             {
                 "scope": request.scope,
@@ -184,6 +190,9 @@ class Ledger:
             }
         )
         self._record(request.id, request.round, "accepted", "", target)
+        for branch in branches:
+            row = (request.id, branch, "accepted", "", "", "")
+            self._db.execute("INSERT OR IGNORE INTO served VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def refuse(self, request_id: str, round: int, reason: str) -> None:
         """Record that the request will not be served, and why."""
@@ -196,17 +205,22 @@ class Ledger:
     def serve(
         self, request_id: str, branch: str, state: State, *, reason: str = "", before: str = "", after: str = ""
     ) -> None:
-        """Record how far a branch is with a request; `before` and `after` are SHA-256 of the global model."""
+        """Record how far a branch is with a request; `before` and `after` are SHA-256 of the global model.
+
+        What is done stays done: a resumed run, which executes it again from the journal, does not take it back.
+        """
         self._db.execute(
             "INSERT INTO served VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (request, branch) DO UPDATE SET"
-            " state = excluded.state, reason = excluded.reason, before = excluded.before, after = excluded.after",
+            " state = excluded.state, reason = excluded.reason, before = excluded.before, after = excluded.after"
+            " WHERE served.state != 'done'",
             (request_id, branch, state, reason, before, after),
         )
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the requests in order of arrival, each with its overall state and the states per branch.
 
-        An accepted request is `done` when every branch is, `failed` when one failed, else `running` or `accepted`.
+        An accepted request is `done` when every branch is, `failed` when one failed, `accepted` while none has
+        begun, else `running`.
         """
         rows = []
         for request, number, state, reason, target in self._db.execute("SELECT * FROM requests ORDER BY round, rowid"):
@@ -218,7 +232,7 @@ class Ledger:
                 )
             }
             states = {row["state"] for row in served.values()}
-            if state == "accepted" and states:
+            if state == "accepted" and states - {"accepted"}:
                 state = "failed" if "failed" in states else "done" if states == {"done"} else "running"
                 reason = "; ".join(f"{branch}: {row['reason']}" for branch, row in served.items() if row["reason"])
             details = json.loads(target) if target else {}

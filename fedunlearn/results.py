@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fedunlearn.federation import Federation
+from fedunlearn.federation import Spent
 from fedunlearn.monitor import Row
-from fedunlearn.scenario import Cell, FederationSettings
+from fedunlearn.scenario import Cell
 from fedunlearn.stage import Stage
 
 SCHEMA = "fedunlearn-results/1"
 
 
+@dataclass(frozen=True)
+class Carrier:
+    """The engine that carries the rounds: its name, and how many processes do the clients' work."""
+
+    name: str
+    workers: int
+
+
 def assemble(
     cell: Cell,
     stage: Stage,
+    carrier: Carrier,
     branches: list[dict[str, Any]],
     rows: list[Row],
     requests: list[dict[str, Any]],
     attacks: list[dict[str, Any]],
+    failures: list[dict[str, str]],
     timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Return results.json as a dict.
@@ -29,25 +40,27 @@ def assemble(
     Args:
         cell: the scenario and its place in the matrix.
         stage: the run's data and model.
+        carrier: the engine.
         branches: one summary per branch, the trunk's first.
         rows: one per round.
         requests: the ledger's rows.
         attacks: the judged attacks.
+        failures: the branches that could not be finished, and why.
         timing: from `time_spent`.
     """
-    settings = cell.scenario.federation
     return {
         "schema": SCHEMA,
         "scenario": cell.scenario.model_dump(mode="json", by_alias=True, exclude_none=True),
         "cell": cell.values,
         "seed": stage.seed,
-        "engine": settings.engine,
-        "workers": workers_of(settings),
+        "engine": carrier.name,
+        "workers": carrier.workers,
         "federation": _federation(stage),
         "rounds": rows,
         "requests": requests,
         "branches": branches,
         "attacks": attacks,
+        "failures": failures,
         "timing": timing,
     }
 
@@ -70,26 +83,18 @@ def _federation(stage: Stage) -> dict[str, Any]:
     }
 
 
-def workers_of(settings: FederationSettings) -> int:
-    """Return how many processes do the clients' work."""
-    return settings.workers if settings.engine == "ray" else 1
-
-
-def time_spent(
-    worked: Sequence[Federation], settings: FederationSettings, recording: float, total: float
-) -> dict[str, float | None]:
+def time_spent(branches: Sequence[Spent], carrier: Carrier, recording: float, total: float) -> dict[str, float | None]:
     """Return where the time went, in seconds.
 
     `efficiency` is client compute over (wall time of the rounds times workers), `recording_s` what the tape and
     TensorBoard took while rounds went on; rounds that were read from the journal count in neither.
     """
-    workers = workers_of(settings)
-    client = sum(federation.executed_client_seconds for federation in worked)
-    wall = sum(federation.round_seconds for federation in worked)
+    client = sum(spent.executed_client_seconds for spent in branches)
+    wall = sum(spent.round_seconds for spent in branches)
     return {
         "total_s": total,
         "client_s": client,
-        "overhead_s": max(total - client / workers, 0.0),
-        "efficiency": client / (wall * workers) if wall else None,
+        "overhead_s": max(total - client / carrier.workers, 0.0),
+        "efficiency": client / (wall * carrier.workers) if wall else None,
         "recording_s": recording,
     }

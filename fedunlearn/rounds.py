@@ -20,7 +20,7 @@ class OrdinaryRounds:
         algorithm: `fedsgd` clients send the gradient of one batch, `fedavg` clients their weights after local epochs.
         clients_per_round: how many of the clients that hold data are asked each round.
         dropout: the share of asked clients that does not answer, drawn per (round, client).
-        quorum: a round with fewer usable updates ends the run.
+        quorum: a round with fewer usable updates fails; where fewer clients are left to ask, all of them are needed.
         settings: of the client task: batch-size, learning-rate, local-epochs, momentum, weight-decay, proximal-mu.
     """
 
@@ -61,12 +61,11 @@ class OrdinaryRounds:
         jobs = {client: Job(view=view) for client in self.participants(federation, view)}
         outcomes = federation.round(task, weights, jobs)
         updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
-        if len(updates) < self.quorum:
+        needed = max(1, min(self.quorum, len(federation.holders(view))))
+        if len(updates) < needed:
             reasons = "; ".join(f"client {o.client_id}: {o.reason}" for o in outcomes if not isinstance(o, Update))
             where = f"branch {federation.branch}, call {federation.calls}"
-            raise QuorumLost(
-                f"{where}: {len(updates)} of {len(jobs)} clients answered, quorum {self.quorum}. {reasons}"
-            )
+            raise QuorumLost(f"{where}: {len(updates)} of {len(jobs)} clients answered, quorum {needed}. {reasons}")
         return updates
 
     def run(self, federation: Federation, weights: Weights, rounds: int, view: DataView = "retain") -> Weights:

@@ -43,6 +43,12 @@ class Stage:
         """The scenario's seed."""
         return self.scenario.seed
 
+    @property
+    def resolved(self) -> Scenario:
+        """The scenario with the device and the executor that were decided by rule."""
+        decided = {"device": self.site.device, "executor": self.site.executor}
+        return self.scenario.model_copy(update={"federation": self.scenario.federation.model_copy(update=decided)})
+
     def model(self) -> Classifier:
         """Return a new model of the scenario's architecture, its weights not set."""
         return self._build(None)

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedunlearn.attacks import ATTACKS, Attack
+from fedunlearn.errors import DataError
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
+from fedunlearn.judging.candidates import draw_candidates
 from fedunlearn.judging.grants import grant_labels
+from fedunlearn.names import CONTROLS, TRUNK
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.tape import Tape
 from fedunlearn.observer.view import View
 from fedunlearn.randomness import rng
 from fedunlearn.reporting import save_verdict
+from fedunlearn.reporting.progress import sparingly
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import UnlearningRequest
-from fedunlearn.scenario import TRUNK, AttackSettings, ObserverSettings
+from fedunlearn.scenario import AttackSettings
 from fedunlearn.stage import Stage
 
 CANDIDATES = 400  # at most, half of them forgotten samples
-CONTROLS = frozenset({"control", "placebo"})
 ON_THE_TRUNK = frozenset({"labels", "images"})  # what is found in single updates of ordinary training
 
 
@@ -37,17 +40,32 @@ class Trial:
         answers: where the truth is written down.
         folder: the cell's run folder.
         board: TensorBoard, or None.
+        tell: is told in words how far the attacks are, about once a second at most.
     """
 
-    def __init__(self, stage: Stage, tape: Tape, answers: AnswerKey, folder: Path, board: Board | None) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        tape: Tape,
+        answers: AnswerKey,
+        folder: Path,
+        board: Board | None,
+        tell: Callable[[str], None],
+    ) -> None:
         self._stage, self.tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
+        self._tell = sparingly(tell)
         public = stage.splits.public
         self._public_images = stage.dataset.images(public) if len(public) else None
         self._public_labels = stage.dataset.labels(public) if len(public) else None
         self._observers = {observer.name: observer for observer in stage.scenario.observers}
 
     def attack_all(self, branches: Sequence[str], requests: Sequence[tuple[UnlearningRequest, Any]]) -> list[dict]:
-        """Return results.json's `attacks`: one row per attack and branch, references filled in."""
+        """Return results.json's `attacks`: one row per attack and branch, references filled in.
+
+        Args:
+            branches: those that were finished, without the trunk; on others nothing is attacked.
+            requests: those that were served.
+        """
         candidates = self._candidates([request for request, _ in requests])
         ids = tuple(request.id for request, _ in requests)
         rows = []
@@ -55,38 +73,39 @@ class Trial:
             attack = make_attack(settings)
             own = [TRUNK] if attack.finds in ON_THE_TRUNK else list(branches)
             for branch in settings.branches or own:
-                rows.append(self._attack(number, settings, attack, branch, ids, candidates))
+                if branch in (TRUNK, *branches):
+                    rows.append(self._attack(number, settings, attack, self._case(number, branch, ids), candidates))
         return [row.to_json() for row in with_references(rows)]
 
     def _attack(
-        self,
-        number: int,
-        settings: AttackSettings,
-        attack: Attack,
-        branch: str,
-        request_ids: tuple[str, ...],
-        candidates: np.ndarray,
+        self, number: int, settings: AttackSettings, attack: Attack, case: Case, candidates: np.ndarray
     ) -> AttackRow:
         """Run one attack on one branch; what goes wrong inside it becomes a row without figures."""
         observer = self._observers[settings.observer]
-        view = self.tape.view(observer, branch)
-        knowledge = self.knowledge(observer, view, candidates)
-        case = self._case(number, branch, request_ids)
+        view = self.tape.view(observer, case.branch)
+        what = f"{settings.name} on {case.branch}"
+        self._tell(what)
+        knowledge = self.knowledge(what, view, candidates)
         started, status, reason = time.perf_counter(), "done", ""
+        verdict = judge_failure(attack.finds, control=case.control)
         try:
             finding = attack(view, knowledge, rng(self._stage.seed, "attack", number))
-            verdict = judge_finding(finding, case)
         except AccessRefused as refusal:
-            verdict, status, reason = judge_failure(attack.finds), "refused", str(refusal)
+            status, reason = "refused", str(refusal)
         except Exception as error:  # an attack that breaks is a result, not the end of the run
-            verdict, status, reason = judge_failure(attack.finds), "failed", f"{type(error).__name__}: {error}"
-        name = f"{settings.name}-{settings.observer}-{branch}-{number}"
+            status, reason = "failed", f"{type(error).__name__}: {error}"
+        else:
+            try:
+                verdict = judge_finding(finding, case)
+            except DataError as error:  # a finding about something that no truth is on record for
+                status, reason = "failed", str(error)
+        name = f"{settings.name}-{settings.observer}-{case.branch}-{number}"
         details, pictures = save_verdict(self._folder, name, verdict)
         row = AttackRow(
             name=settings.name,
             observer=settings.observer,
             access=observer.access,
-            branch=branch,
+            branch=case.branch,
             finds=attack.finds,
             grants=sorted(knowledge.grants),
             queries=knowledge.query.count,
@@ -111,27 +130,34 @@ class Trial:
             num_classes=self._stage.dataset.num_classes,
             images=self._stage.dataset.images,
             public_mean=None if public is None else public.mean(0),
-            rng=rng(self._stage.seed, "judge", number),
+            rng=self._judge_draws(1 + number),
         )
 
+    def _judge_draws(self, index: int) -> np.random.Generator:
+        """Return the generator of the candidates (0), or of the verdict on attack `index` - 1."""
+        return rng(self._stage.seed, "judge", index)
+
     def _candidates(self, requests: Sequence[UnlearningRequest]) -> np.ndarray:
-        """Choose whose membership is in question: forgotten samples, and as many held-out ones of their classes."""
+        """Choose whose membership is in question: forgotten samples, and as many held-out ones of each class."""
         if not requests:
             return np.empty(0, np.int64)
-        stage, draws = self._stage, rng(self._stage.seed, "judge", 1)
+        splits, labels = self._stage.splits, self._stage.dataset.labels
         forgotten = np.unique(np.concatenate([ids for request in requests for ids in request.samples.values()]))
-        outside = np.union1d(stage.splits.test, stage.splits.judge)
-        classes = np.unique(stage.dataset.labels(forgotten))
-        outside = outside[np.isin(stage.dataset.labels(outside), classes)]
-        half = min(len(forgotten), len(outside), CANDIDATES // 2)
-        ids = np.concatenate([draws.permutation(forgotten)[:half], draws.permutation(outside)[:half]])
-        member = np.repeat([True, False], half)
-        order = draws.permutation(2 * half)
-        self._key.write_candidates(ids[order], member[order])
-        return ids[order]
+        outside = np.union1d(splits.test, splits.judge)
+        ids, member = draw_candidates(
+            forgotten, outside, labels(forgotten), labels(outside), CANDIDATES, self._judge_draws(0)
+        )
+        self._key.write_candidates(ids, member)
+        return ids
 
-    def knowledge(self, observer: ObserverSettings, view: View, candidates: np.ndarray) -> Knowledge:
-        """Return what an observer knows beside its view; the membership of the sample ids `candidates` is in question."""
+    def knowledge(self, what: str, view: View, candidates: np.ndarray) -> Knowledge:
+        """Return what an observer knows beside its view.
+
+        Args:
+            what: names the attack and the branch to those who are told of progress.
+            view: what the observer sees.
+            candidates: sample ids whose membership is in question.
+        """
         dataset, training = self._stage.dataset, self._stage.training
         pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
         return Knowledge(
@@ -144,6 +170,7 @@ class Trial:
             learning={"algorithm": training.algorithm} | {k: v for k, v in training.settings.items() if k != "faults"},
             true_labels=grant_labels(Answers(self._key.folder), self._folder / "grants"),
             device=self._stage.site.device,
+            progress=lambda text: self._tell(f"{what}: {text}"),
         )
 
 

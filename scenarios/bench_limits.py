@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
-from bench_workloads import LEARNING_RATE
+from bench_workloads import LEARNING_RATE, in_memory
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn import functional as F
@@ -32,13 +32,10 @@ class RawLoop:
         self._calls = 0
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
-        mean, std = stage.site.pixel_stats
         for number in range(processes):
-            clients = range(number, len(stage.held), processes)
-            images = {c: (stage.dataset.images(stage.held[c]) - np.float32(mean)) / np.float32(std) for c in clients}
-            labels = {c: stage.dataset.labels(stage.held[c]) for c in clients}
+            data = {c: in_memory(stage, stage.held[c]) for c in range(number, len(stage.held), processes)}
             here, there = context.Pipe()
-            context.Process(target=_raw_worker, args=(there, stage.seed, images, labels), daemon=True).start()
+            context.Process(target=_raw_worker, args=(there, stage.seed, data), daemon=True).start()
             self._pipes.append(here)
 
     def __call__(self) -> None:
@@ -61,13 +58,13 @@ def _lenet() -> nn.Module:
     )  # fmt: skip
 
 
-def _raw_worker(pipe: Connection, seed: int, images: dict[int, np.ndarray], labels: dict[int, np.ndarray]) -> None:
+def _raw_worker(pipe: Connection, seed: int, arrays: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
     """Answer (call, weights) with (number of clients, sums of their weights in float64), for ever."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     model = _lenet()
     optimiser = torch.optim.SGD(model.parameters(), LEARNING_RATE)
-    data = {c: (torch.from_numpy(images[c]), torch.from_numpy(labels[c])) for c in images}
+    data = {client: (torch.from_numpy(images), torch.from_numpy(labels)) for client, (images, labels) in arrays.items()}
     while True:
         try:
             call, weights = pipe.recv()
@@ -92,12 +89,9 @@ class VmapLimit:
     """A contender: one SGD step of every client in one functional vmap, stacking and averaging included."""
 
     def __init__(self, stage: Stage) -> None:
-        held = np.concatenate(stage.held)
-        mean, std = stage.site.pixel_stats
-        pixels = (stage.dataset.images(held) - np.float32(mean)) / np.float32(std)
-        self._images = torch.from_numpy(pixels.reshape(len(held), -1))
-        self._labels = torch.from_numpy(stage.dataset.labels(held))
-        self._rows = np.arange(len(held)).reshape(len(stage.held), BATCH)
+        images, labels = map(torch.from_numpy, in_memory(stage, np.concatenate(stage.held)))
+        self._images, self._labels = images.flatten(start_dim=1), labels
+        self._rows = np.arange(len(labels)).reshape(len(stage.held), BATCH)
         self._draws = np.random.default_rng(0)
         self._names = list(stage.fresh(0))
         self.weights: Weights = stage.fresh(0)
@@ -118,5 +112,13 @@ class VmapLimit:
         gradients = self._gradients(clients, self._images[batches], self._labels[batches])
         for key, parameter in clients.items():
             parameter.sub_(gradients[key], alpha=LEARNING_RATE)
-        means = [stack.numpy().mean(axis=0, dtype=np.float64) for stack in clients.values()]
-        self.weights = {name: mean.astype(np.float32) for name, mean in zip(self._names, means, strict=True)}
+        averages = [_average(stack.numpy()) for stack in clients.values()]
+        self.weights = dict(zip(self._names, averages, strict=True))
+
+
+def _average(stack: np.ndarray) -> np.ndarray:
+    """Return the mean over clients as fedunlearn defines it: in float64, one client after the other."""
+    total = np.zeros(stack.shape[1:])
+    for array in stack:
+        total += array
+    return (total / len(stack)).astype(stack.dtype)

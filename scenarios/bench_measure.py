@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,16 @@ WARM_UP = 3  # rounds before the first that counts
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def take_turns(contenders: Mapping[str, Callable[[], None]], turns: int, rounds: int) -> dict[str, list[float]]:
+class Contender(Protocol):
+    """Somebody who does a round per call, and what the global model is after it."""
+
+    weights: Weights
+
+    def __call__(self) -> None:
+        """Do one round."""
+
+
+def take_turns(contenders: Mapping[str, Contender], turns: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of a round (the median of `rounds`) in every turn, by contender; all do equally many."""
     for step in contenders.values():
         median_seconds(step, WARM_UP)
@@ -27,7 +36,7 @@ def take_turns(contenders: Mapping[str, Callable[[], None]], turns: int, rounds:
     return seconds
 
 
-def median_seconds(step: Callable[[], None], rounds: int) -> float:
+def median_seconds(step: Callable[[], object], rounds: int) -> float:
     """Return the median of the seconds that `rounds` calls take."""
     taken = []
     for _ in range(rounds):
@@ -68,4 +77,4 @@ def agree(models: Mapping[str, Weights]) -> None:
 def help_seconds() -> float:
     """Return how long `run_sim.py --help` takes, the median of five."""
     command = [sys.executable, str(ROOT / "run_sim.py"), "--help"]
-    return median_seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL) and None, 5)
+    return median_seconds(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), 5)

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when numpy and torch are i
 
 import torch
 from bench_limits import RawLoop, VmapLimit
-from bench_measure import Figures, agree, help_seconds, median_seconds, ratio, shares, take_turns
+from bench_measure import Contender, Figures, agree, help_seconds, median_seconds, ratio, shares, take_turns
 from bench_stock_flower import StockFlower
 from bench_table import table
 from bench_workloads import Rounds, lenet_stage, mlp_stage
@@ -83,13 +83,13 @@ class Benchmark:
         stage, name = lenet_stage(self._clients(100), folder / "lenet")
         self._say(f"LeNet: {len(stage.held)} clients, {name}, {self._turns} turns ...")
         figures: Figures = {"lenet_data": name, "lenet_clients": len(stage.held)}
-        lenet = {"limit": RawLoop(stage, self._workers), **self._ours(stage, ray, local)}
+        lenet: dict[str, Contender] = {"limit": RawLoop(stage, self._workers), **self._ours(stage, ray, local)}
         figures |= shares("lenet", "limit", take_turns(lenet, self._turns, rounds=1))
         agree({name: contender.weights for name, contender in lenet.items()})
 
         stage = mlp_stage(self._clients(1000), "all", folder / "mlp")
         self._say(f"MLP: {len(stage.held)} clients, {3 * self._turns} turns ...")
-        mlp = {"vmap_limit": VmapLimit(stage), **self._ours(stage, ray, local)}
+        mlp: dict[str, Contender] = {"vmap_limit": VmapLimit(stage), **self._ours(stage, ray, local)}
         figures |= {"mlp_clients": len(stage.held)}
         figures |= shares("mlp", "vmap_limit", take_turns(mlp, 3 * self._turns, rounds=5))
         agree({name: contender.weights for name, contender in mlp.items()})
@@ -127,8 +127,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     figures = Benchmark(options.workers, options.turns, options.scale, Console(stderr=True)).run()
-    console = Console()
-    console.print(table(figures), width=max(console.width, 100))
+    Console(width=None if sys.stdout.isatty() else 120).print(table(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
 

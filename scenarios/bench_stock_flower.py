@@ -13,16 +13,17 @@ import subprocess
 import sys
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")  # read when flwr is imported
 os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
 
 import numpy as np
 import torch
-from bench_workloads import LEARNING_RATE
+from bench_workloads import LEARNING_RATE, in_memory
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
@@ -50,7 +51,7 @@ def _data(folder: str) -> tuple[np.ndarray, np.ndarray]:
 def train(message: Message, context: Context) -> Message:
     """Take one SGD step on the client's only batch."""
     torch.set_num_threads(1)
-    images, labels = _data(str(message.content["config"]["folder"]))  # type: ignore[index]
+    images, labels = _data(str(message.content["config"]["folder"]))
     client = int(context.node_config["partition-id"])
     model = _mlp()
     model.load_state_dict(cast(ArrayRecord, message.content["arrays"]).to_torch_state_dict())
@@ -69,14 +70,11 @@ class StockFlower:
 
     def __init__(self, stage: Stage, workers: int, rounds: int, folder: Path) -> None:
         folder.mkdir(parents=True)
-        mean, std = stage.site.pixel_stats
-        held = np.concatenate(stage.held)
-        pixels = (stage.dataset.images(held) - np.float32(mean)) / np.float32(std)
-        np.save(folder / "images.npy", pixels.reshape(len(stage.held), 10, 64))
-        np.save(folder / "labels.npy", stage.dataset.labels(held).reshape(len(stage.held), 10))
+        images, labels = in_memory(stage, np.concatenate(stage.held))
+        np.save(folder / "images.npy", images.reshape(len(stage.held), 10, 64))
+        np.save(folder / "labels.npy", labels.reshape(len(stage.held), 10))
         self._names = list(stage.fresh(0))
-        arrays = dict(zip(_mlp().state_dict(), stage.fresh(0).values(), strict=True))
-        np.savez(folder / "weights.npz", **arrays)
+        _save(folder / "weights.npz", dict(zip(_mlp().state_dict(), stage.fresh(0).values(), strict=True)))
         self._result = folder / "result.npz"
         numbers = map(str, (len(stage.held), workers, rounds))
         command = [sys.executable, __file__, str(folder), *numbers]
@@ -101,6 +99,10 @@ class StockFlower:
         self._process.communicate(timeout=120)
         with np.load(self._result) as arrays:
             return dict(zip(self._names, (arrays[name] for name in arrays.files), strict=True))
+
+
+def _save(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def main(folder: str, clients: int, workers: int, rounds: int) -> None:
@@ -129,9 +131,9 @@ def main(folder: str, clients: int, workers: int, rounds: int) -> None:
         strategy = FedAvg(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients)
         config = ConfigRecord({"folder": folder})
         result = strategy.start(grid, initial, rounds, train_config=config, evaluate_fn=between)
-        np.savez(f"{folder}/result.npz", **{name: array.numpy() for name, array in result.arrays.items()})
+        _save(Path(folder) / "result.npz", {name: array.numpy() for name, array in result.arrays.items()})
 
-    backend = {
+    backend: Any = {
         "init_args": {"num_cpus": workers, "log_to_driver": False, "logging_level": logging.ERROR},
         "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
     }

@@ -55,6 +55,12 @@ def mlp_stage(clients: int, per_round: int | str, folder: Path) -> Stage:
     return _stage({"path": str(archive), "format": "npz"}, "mlp", clients, 10, per_round, folder)
 
 
+def in_memory(stage: Stage, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return these samples' images (n, C, H, W), normalised as fedunlearn's models do it, and their labels (n,)."""
+    mean, std = (np.asarray(value, np.float32) for value in stage.site.pixel_stats)
+    return (stage.dataset.images(ids) - mean) / std, stage.dataset.labels(ids)
+
+
 def _stage(data: dict, model: str, clients: int, each: int, per_round: int | str, folder: Path) -> Stage:
     parts = {"train": clients * each, "test": 64, "public": 0, "validation": 0, "judge": 0}
     federation = {

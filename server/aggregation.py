@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,11 +13,10 @@ from flwr.app.metadata import Metadata
 from flwr.serverapp.strategy.fedopt import FedOpt
 
 from fedunlearn.aggregation import as_weights, gradient_step, weighted_mean
-from fedunlearn.errors import ScenarioError
+from fedunlearn.errors import EngineFailure, QuorumLost, ScenarioError
 from fedunlearn.federation import Update, Weights
-from fedunlearn.registry import nearest
-from fedunlearn.scenario import Cell
-from fedunlearn.settings import kebab
+from fedunlearn.scenario import Cell, Strategy
+from server.strategy_options import check_strategy, constructor_arguments, fewest_updates
 
 # A strategy reports every aggregation as if it were news.
 logging.getLogger("flwr").setLevel(logging.WARNING)
@@ -27,42 +25,33 @@ State = dict[str, np.ndarray]  # a server optimiser's memory, flat so that a che
 
 # What a Flower strategy remembers from round to round, under its own attribute names.
 OPTIMISER_STATE = ("m_t", "v_t", "momentum_vector")
-STRATEGIES = (
-    "FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx",
-    "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan",
-)  # fmt: skip
 
 
 class Aggregator:
     """Turns a round's updates into the next global model.
 
-    `FedAvg` and `FedProx` without options are our own float64 mean. Every other strategy is Flower's class of
-    that name: it receives ordered replies that hold local weights (a FedSGD gradient `g` becomes `w - lr * g`).
+    `FedAvg` and `FedProx`, which have no options here, are our own float64 mean. Every other strategy is Flower's
+    class of that name: it receives ordered replies that hold local weights (a FedSGD gradient `g` becomes
+    `w - lr * g`), the trained tensors only. Buffers are no parameters: whatever the strategy, the floating-point
+    ones (running means) are averaged like FedAvg's weights, and counters are copied from the first client.
     Strategy objects live for one call; what they remember travels in `state`, so a branch can go on from it.
 
     Args:
-        strategy: a name in `STRATEGIES`.
-        options: keyword arguments of the Flower class, in kebab-case (`server-momentum`).
+        strategy: the name of Flower's class.
+        options: its keyword arguments, in kebab-case (`server-momentum`).
         learning_rate: the FedSGD step.
         parameters: the names of the trained tensors; the others are buffers.
 
     Raises:
-        ScenarioError: for an unknown strategy or option.
+        ScenarioError: for an option that the strategy does not have, or a value that it cannot have.
     """
 
     def __init__(
-        self, strategy: str, options: Mapping[str, Any], learning_rate: float, parameters: frozenset[str]
+        self, strategy: Strategy, options: Mapping[str, Any], learning_rate: float, parameters: frozenset[str]
     ) -> None:
-        if strategy not in STRATEGIES:
-            raise ScenarioError(f'federation.strategy = "{strategy}": unknown strategy{nearest(strategy, STRATEGIES)}')
-        self._class = getattr(flower_strategies, strategy)
-        self._options = {name.replace("-", "_"): value for name, value in options.items()}
-        known = _option_names(self._class)
-        for name, value in options.items():
-            if name not in known:
-                key = f"federation.strategy-options.{name} = {value}"
-                raise ScenarioError(f"{key}: {strategy} has no such option{nearest(name, known)}")
-        self._own_mean = strategy in {"FedAvg", "FedProx"}
+        self._strategy = strategy
+        self._arguments = constructor_arguments(strategy, options)
+        self._fewest = fewest_updates(strategy, options)
         self._learning_rate = learning_rate
         self._parameters = set(parameters)
 
@@ -73,45 +62,53 @@ class Aggregator:
 
         Raises:
             ValueError: when there is nothing to average.
+            QuorumLost: when there are too few updates for the strategy.
+            EngineFailure: when Flower's strategy fails.
         """
-        if self._own_mean:
-            mean = weighted_mean([u.payload for u in updates], [u.num_examples for u in updates])
+        if self._strategy in ("FedAvg", "FedProx"):
+            mean = weighted_mean([update.payload for update in updates], [update.num_examples for update in updates])
             if updates[0].kind == "gradient":
                 mean = gradient_step(weights, mean, self._learning_rate, self._parameters)
             return mean, state
         return self._flower_step(weights, updates, state or {"round": np.array(0)})
 
     def _flower_step(self, weights: Weights, updates: Sequence[Update], state: State) -> tuple[Weights, State]:
-        strategy = self._class(**self._options)
-        restore_state(strategy, state)
-        if hasattr(strategy, "current_arrays"):  # FedAvgM keeps a record, the adaptive ones a dict of ndarrays
-            record = _record(weights)
-            as_arrays = {name: array.numpy() for name, array in record.items()}
-            strategy.current_arrays = as_arrays if isinstance(strategy, FedOpt) else record
         number = int(state["round"]) + 1
-        replies = [
-            _reply(as_weights(update, weights, self._learning_rate, self._parameters), update.num_examples)
-            for update in updates
-        ]
-        aggregated, _ = strategy.aggregate_train(number, replies)
+        where = f"strategy {self._strategy}, round {number}"
+        if len(updates) < self._fewest:
+            raise QuorumLost(f"{where}: {len(updates)} updates, and with its options it needs {self._fewest}")
+        strategy = getattr(flower_strategies, self._strategy)(**self._arguments)
+        restore_state(strategy, state)
+        trained = {name: array for name, array in weights.items() if name in self._parameters}
+        if hasattr(strategy, "current_arrays"):  # FedAvgM keeps a record, the adaptive ones a dict of ndarrays
+            strategy.current_arrays = trained if isinstance(strategy, FedOpt) else _record(trained)
+        replies = []
+        for update in updates:
+            local = as_weights(update, weights, self._learning_rate, self._parameters)
+            replies.append(_reply({name: local[name] for name in trained}, update.num_examples))
+        try:
+            aggregated, _ = strategy.aggregate_train(number, replies)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise EngineFailure(f"{where}: {type(error).__name__}: {reason}") from error
         if aggregated is None:
-            raise ValueError(f"{self._class.__name__} returned no model for {len(updates)} updates")
-        new = {
-            name: aggregated[name].numpy().astype(old.dtype) if old.dtype.kind == "f" else updates[0].payload[name]
-            for name, old in weights.items()
-        }
-        return new, {"round": np.array(number)} | saved_state(strategy)
+            raise EngineFailure(f"{where}: it made no model of {len(updates)} updates")
+        new = _mean_of_buffers(updates, self._parameters)
+        new |= {name: aggregated[name].numpy().astype(old.dtype) for name, old in trained.items()}
+        return {name: new[name] for name in weights}, {"round": np.array(number)} | saved_state(strategy)
 
 
 def check_strategies(cells: Iterable[Cell]) -> None:
-    """Check every cell's strategy and its options against Flower's.
+    """Check every cell's strategy, its options and whether its rounds have enough clients for them.
 
     Raises:
-        ScenarioError: one line that names key, value and the nearest right one.
+        ScenarioError: one line that names the cell, key, value and what would be right.
     """
     for cell in cells:
-        federation = cell.scenario.federation
-        Aggregator(federation.strategy, federation.strategy_options, federation.learning_rate, frozenset())
+        try:
+            check_strategy(cell.scenario.federation)
+        except ScenarioError as error:
+            raise ScenarioError(f"cell {cell.name}: {error}" if cell.values else str(error)) from None
 
 
 def saved_state(strategy: Any) -> State:
@@ -134,19 +131,15 @@ def restore_state(strategy: Any, state: State) -> None:
             setattr(strategy, attribute, [kept[str(i)] for i in range(len(kept))] if as_list else kept)
 
 
-def _option_names(strategy: type) -> set[str]:
-    """Return the constructor's own hyper-parameters, without those that choose nodes or name records."""
-    plumbing = ("fraction_", "min_", "weighted_by", "arrayrecord", "configrecord", "train_metrics", "evaluate_metrics")
-    elsewhere = {"selection_rule", "proximal_mu"}  # a callable; a key of [federation], as it acts at the clients
-    names = set(inspect.signature(strategy).parameters) - elsewhere
-    own = {name for name in names if not name.startswith(plumbing)}
-    return {kebab(name) for name in own}
+def _mean_of_buffers(updates: Sequence[Update], parameters: set[str]) -> Weights:
+    buffers = [{name: array for name, array in u.payload.items() if name not in parameters} for u in updates]
+    if not any(array.dtype.kind == "f" for array in buffers[0].values()):
+        return buffers[0]
+    return weighted_mean(buffers, [update.num_examples for update in updates])
 
 
 def _record(weights: Weights) -> ArrayRecord:
-    """Return the floating-point tensors; counters are no matter for an optimiser."""
-    floats = {name: array for name, array in weights.items() if array.dtype.kind == "f"}
-    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in floats.items()})
+    return ArrayRecord({name: Array(np.asarray(array, order="C")) for name, array in weights.items()})
 
 
 def _reply(weights: Weights, num_examples: int) -> Message:

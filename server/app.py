@@ -6,9 +6,9 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedunlearn.catalogue import checked_cells
-from fedunlearn.experiment import Telling
 from fedunlearn.reporting import publish
 from fedunlearn.reporting.progress import Progress
+from fedunlearn.run import Telling
 from server.engine import claim, run_cells
 
 APP = Path(__file__).resolve().parent.parent  # where Flower has unpacked the app
@@ -31,5 +31,5 @@ def main(grid: Grid, context: Context) -> None:
     claim(out, cells, resume=True)
     nodes = len(list(grid.get_node_ids()))
     with Progress() as progress:
-        run_cells(cells, cells, out, Telling(progress.begin, progress.row), progress, nodes, grid)
+        run_cells(cells, cells, out, Telling(progress.begin, progress.row), progress, ("flwr", nodes, nodes), grid)
     print(f"report: {publish(out)}")

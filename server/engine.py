@@ -12,10 +12,12 @@ from pathlib import Path
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
-from fedunlearn.errors import BadInput
-from fedunlearn.experiment import Telling, run_cell
-from fedunlearn.reporting import publish
+from fedunlearn.errors import BadInput, BranchesFailed
+from fedunlearn.experiment import run_cell
+from fedunlearn.reporting import publish, read_results
 from fedunlearn.reporting.progress import Progress
+from fedunlearn.results import Carrier
+from fedunlearn.run import Telling
 from fedunlearn.scenario import Cell, to_toml, trunk_key
 from fedunlearn.stage import device_of
 from server.aggregation import check_strategies
@@ -36,6 +38,7 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
 
     Raises:
         BadInput: when `out` holds a run already, or another scenario's.
+        BranchesFailed: when everything is reported, but branches could not be finished.
     """
     check_strategies(cells)
     claim(out, cells, resume)
@@ -43,9 +46,11 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
         telling = Telling(progress.begin, progress.row)
         for seat in dict.fromkeys(seat_of(cell) for cell in cells):
             seated = [cell for cell in cells if seat_of(cell) == seat]
-            body = partial(run_cells, seated, cells, out, telling, progress, seat[2])
+            body = partial(run_cells, seated, cells, out, telling, progress, seat)
             run_on(seat, client_app, seated[0], body)
-    return publish(out)
+    report = publish(out)
+    complain(cells, out)
+    return report
 
 
 def seat_of(cell: Cell) -> Seat:
@@ -76,15 +81,16 @@ def run_cells(
     out: Path,
     telling: Telling,
     progress: Progress,
-    num_nodes: int,
+    seat: Seat,
     grid: Grid,
 ) -> None:
-    """Run the cells `mine` on the `num_nodes` nodes of `grid`; one that has its results already is left alone."""
+    """Run the cells `mine` on the grid of `seat`; one that has its results already is left alone."""
+    carrier = Carrier(*seat[:2])
     for cell in mine:
         folder, trunk = folder_of(cell, cells, out), trunk_folder_of(cell, cells, out)
         if not (folder / "results.json").exists():
             progress.cell(cell.name, cells.index(cell) + 1, len(cells))
-            run_cell(cell, folder, trunk, lambda stage: grid_engine(stage, grid, num_nodes), telling)
+            run_cell(cell, folder, trunk, carrier, lambda stage: grid_engine(stage, grid, seat[2]), telling)
         if not cell.scenario.output.tape:
             shutil.rmtree(folder / "tape", ignore_errors=True)
         if not cell.scenario.output.keep_journal:  # finished rounds have served their purpose
@@ -92,6 +98,22 @@ def run_cells(
             unfinished = [other for other in cells if not (folder_of(other, cells, out) / "results.json").exists()]
             if trunk not in {trunk_folder_of(other, cells, out) for other in unfinished}:
                 shutil.rmtree(trunk / "journal", ignore_errors=True)
+
+
+def complain(cells: Sequence[Cell], out: Path) -> None:
+    """Raise what the branches of a finished run could not be finished for.
+
+    Raises:
+        BranchesFailed: when there are any, naming the first.
+    """
+    failed = [
+        f"{cell.name}: {failure['branch']}: {failure['reason']}"
+        for cell in cells
+        for failure in read_results(folder_of(cell, cells, out))["failures"]
+    ]
+    if failed:
+        others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise BranchesFailed(f"branches that could not be finished: {failed[0]}{others}")
 
 
 def folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
@@ -104,7 +126,7 @@ def trunk_folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
     if len(cells) == 1:
         return out / "trunk"
     rounds = [list(observer.rounds) for observer in cell.scenario.observers]
-    recorded = json.dumps([trunk_key(cell.scenario), rounds])
+    recorded = json.dumps([trunk_key(cell.scenario), rounds, cell.scenario.federation.evaluate_every])
     return out / "trunks" / hashlib.sha256(recorded.encode()).hexdigest()[:12]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from server.local_grid import APP_RAISED
 
 NODE_WAIT = 120.0  # seconds to wait for all SuperNodes
 RESEND_PIECES = 32  # into how many messages the clients of a lost message are split
+MESSAGE_BYTES = 1 << 28  # of the models in one answer, unless a single one is larger
 
 
 class GridEngine:
@@ -63,7 +65,7 @@ class GridEngine:
         """
         nodes = self._nodes()
         deadline = time.monotonic() + self._round_timeout
-        groups = balance(sorted(order.jobs), self._sizes, len(nodes))
+        groups = balance(sorted(order.jobs), self._sizes, len(nodes), clients_per_message(order.weights))
         outcomes: list[Outcome] = []
         while groups:
             answered, lost = self._exchange(order, groups, nodes, deadline - time.monotonic())
@@ -124,21 +126,29 @@ def grid_engine(stage: Stage, grid: Grid, num_nodes: int) -> GridEngine:
     return GridEngine(grid, stage.site.to_json(), sizes, aggregator, num_nodes, *limits)
 
 
-def balance(clients: Sequence[int], sizes: Sequence[int], num_groups: int) -> list[list[int]]:
-    """Return at most `num_groups` non-empty groups of clients with nearly equal total size.
+def clients_per_message(weights: Weights) -> int:
+    """Return how many clients may answer in one message, each with as many bytes as the model has."""
+    return max(1, MESSAGE_BYTES // max(1, sum(array.nbytes for array in weights.values())))
+
+
+def balance(clients: Sequence[int], sizes: Sequence[int], num_nodes: int, most: int) -> list[list[int]]:
+    """Return groups of at most `most` clients with nearly equal total size: one per node, or more if they must be.
 
     Largest first, each to the least loaded group. Grouping never changes a result, only how long a round takes.
 
     Example:
-        >>> balance([0, 1, 2, 3], [5, 1, 2, 3], 2)
+        >>> balance([0, 1, 2, 3], [5, 1, 2, 3], 2, 9)
         [[0, 1], [2, 3]]
+        >>> balance([0, 1, 2, 3], [5, 1, 1, 1], 1, 2)
+        [[0, 3], [1, 2]]
     """
-    loads = [0] * num_groups
-    groups: list[list[int]] = [[] for _ in range(num_groups)]
+    groups: list[list[int]] = [[] for _ in range(max(num_nodes, -(-len(clients) // most)))]
+    lightest = [(0, number) for number in range(len(groups))]  # a heap of (load, group)
     for client in sorted(clients, key=sizes.__getitem__, reverse=True):
-        lightest = loads.index(min(loads))
-        groups[lightest].append(client)
-        loads[lightest] += max(sizes[client], 1)
+        load, number = heapq.heappop(lightest)
+        groups[number].append(client)
+        if len(groups[number]) < most:
+            heapq.heappush(lightest, (load + max(sizes[client], 1), number))
     return [sorted(group) for group in groups if group]
 
 

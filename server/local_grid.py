@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -73,25 +74,36 @@ class LocalGrid(Grid):
     def _deliver(self, message: Message) -> Message:
         try:
             return self._app(message, self._contexts[message.metadata.dst_node_id])
-        except Exception as error:  # what Flower's engines answer when an app raises
-            return Message(Error(APP_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
+        except Exception as error:
+            return app_raised(error, message)
+
+
+def app_raised(error: Exception, message: Message) -> Message:
+    """Return what Flower's engines answer to a message when the app raises."""
+    return Message(Error(APP_RAISED, f"{type(error).__name__}: {error}"), reply_to=message)
 
 
 def in_process(app: ClientApp, num_nodes: int, body: Callable[[Grid], T]) -> T:
     """Return `body(grid)` with a `LocalGrid` of `num_nodes` nodes."""
-    with task_identity():
+    with flower_run():
         return body(LocalGrid(app, num_nodes))
 
 
 @contextmanager
-def task_identity() -> Iterator[None]:
-    """Let messages be made in the block: outside a run of its own, Flower asks this class who sends them."""
+def flower_run() -> Iterator[None]:
+    """Let messages be made in the block: outside a run of its own, Flower asks this class who sends them.
+
+    What exists by now stays out of the garbage collector's rounds until the end: its hundreds of thousands of objects
+    would be visited every few rounds of a large federation.
+    """
     names = ("_run_id", "_task_id", "_node_id")
     before = {name: getattr(TaskIdentity, name) for name in names}
     for name in names:
         setattr(TaskIdentity, name, 1)
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         for name, value in before.items():
             setattr(TaskIdentity, name, value)

@@ -25,11 +25,10 @@ import numpy as np
 import ray
 from flwr.app import Array, Context, Error, Message
 from flwr.clientapp import ClientApp
-from flwr.clientapp.client_app import ClientAppException
 from flwr.serverapp import Grid
 from flwr.simulation.ray_transport.ray_actor import ClientAppActor
 
-from server.local_grid import APP_RAISED, LocalGrid, task_identity
+from server.local_grid import LocalGrid, app_raised, flower_run
 
 LOST = 0  # Flower's error code for a message that no ClientApp answered
 T = TypeVar("T")
@@ -98,9 +97,6 @@ class RayGrid(LocalGrid):
                 _, (reply, buffers), self._contexts[message.metadata.dst_node_id] = ray.get(future)
                 _put_back(buffers, reply)
                 self._idle.append(actor)
-            except ClientAppException as error:  # Ray's own error at the same time, whose text is a traceback
-                reply = Message(Error(APP_RAISED, str(getattr(error, "cause", error))), reply_to=message)
-                self._idle.append(actor)
             except ray.exceptions.RayError as error:
                 reply = Message(Error(LOST, f"{type(error).__name__}: {error}"), reply_to=message)
                 self._replace(actor)
@@ -120,7 +116,10 @@ def _beside(app: ClientApp) -> Callable[[Message, Context], tuple[Message, list[
     """
 
     def run(message: Message, context: Context) -> tuple[Message, list[np.ndarray]]:
-        reply = app(message, context)
+        try:
+            reply = app(message, context)
+        except Exception as error:
+            return app_raised(error, message), []
         buffers = []
         for array in _arrays(reply):
             buffers.append(np.frombuffer(array.data, np.uint8))
@@ -152,7 +151,7 @@ def on_ray(app: ClientApp, workers: int, num_nodes: int, gpus_per_worker: float,
             grid = RayGrid(app, num_nodes, workers, gpus_per_worker)
         except Exception as error:
             raise EngineFailure(f"Ray did not start: {error}") from error
-        with task_identity():
+        with flower_run():
             return body(grid)
     except ray.exceptions.RayError as error:
         raise EngineFailure(f"Ray broke: {error}") from error

@@ -5,7 +5,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("fedunlearn", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("fedunlearn")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

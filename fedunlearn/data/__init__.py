@@ -4,12 +4,11 @@ from fedunlearn.data.cache import cache_root, prepare
 from fedunlearn.data.dataset import Dataset, open_dataset
 from fedunlearn.data.partition_store import Partition, open_partition, save_partition
 from fedunlearn.data.partitions import PARTITIONS, partition
-from fedunlearn.data.sources import DATASETS, FORMATS
+from fedunlearn.data.sources import DATASETS
 from fedunlearn.data.splits import Splits, split
 
 __all__ = [
     "DATASETS",
-    "FORMATS",
     "PARTITIONS",
     "Dataset",
     "Partition",

@@ -43,10 +43,6 @@ class Partition(Sequence[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[client] for client in range(len(self)))
 
-    def sizes(self) -> list[int]:
-        """Return how many samples each client holds."""
-        return np.diff(self._offsets).tolist()
-
     def __reduce__(self) -> tuple[Any, ...]:
         return open_partition, (self.folder,)
 

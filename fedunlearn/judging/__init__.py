@@ -2,13 +2,12 @@
 
 from fedunlearn.judging.answers import AnswerKey, Answers
 from fedunlearn.judging.case import Case, Verdict
-from fedunlearn.judging.judge import METRIC_NAMES, judge_failure, judge_finding
+from fedunlearn.judging.judge import judge_failure, judge_finding
 from fedunlearn.judging.metric import METRICS, Metric
 from fedunlearn.judging.references import AttackRow, with_references
 
 __all__ = [
     "METRICS",
-    "METRIC_NAMES",
     "AnswerKey",
     "Answers",
     "AttackRow",

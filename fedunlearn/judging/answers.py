@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from fedunlearn.errors import DataError
+from fedunlearn.names import TRUNK
 
 UPDATES, REQUESTS, CANDIDATES = "updates", "requests", "candidates"
-TRUNK = "trunk"
 Entries = dict[tuple[Any, ...], Any]
 
 

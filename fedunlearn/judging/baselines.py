@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 from scipy.stats import binom, hypergeom, multinomial
 
-from fedunlearn.judging.images import psnr
+from fedunlearn.judging.images import Comparison, compare
 from fedunlearn.judging.metric import METRICS, NAN
 
 
@@ -90,25 +90,26 @@ def nobody_forgotten(num_classes: int, forgotten: int) -> dict[str, float]:
 
 
 @METRICS.register("psnr-grey")
-def psnr_grey(truth: np.ndarray) -> np.ndarray:
-    """PSNR in dB of a constant grey image against each true image; what no attack at all gives."""
-    return np.array([psnr(image, np.full_like(image, 0.5)) for image in truth])
+def grey(truth: np.ndarray, count: int) -> Comparison:
+    """PSNR in dB of grey images, as many as were rebuilt and matched like them: what no attack at all gives."""
+    return _compare_copies(truth, np.full_like(truth[0], 0.5), count)
 
 
 @METRICS.register("psnr-batch-mean")
-def psnr_batch_mean(truth: np.ndarray) -> np.ndarray:
-    """PSNR in dB of the true batch mean against each true image: a blur that many published figures do not beat.
+def batch_mean(truth: np.ndarray, count: int) -> Comparison:
+    """PSNR in dB of the true batch mean, matched alike: a blur that many published figures do not beat.
 
     Undefined (NaN) for a single image, whose mean it is itself.
     """
-    if len(truth) == 1:
-        return np.array([NAN])
-    return np.array([psnr(image, truth.mean(axis=0)) for image in truth])
+    return _compare_copies(truth, truth.mean(axis=0) if len(truth) > 1 else np.full_like(truth[0], NAN), count)
 
 
 @METRICS.register("psnr-public-mean")
-def psnr_public_mean(truth: np.ndarray, public_mean: np.ndarray | None) -> np.ndarray:
-    """PSNR in dB of the mean public image (C, H, W) against each true image; NaN where there is no public data."""
-    if public_mean is None:
-        return np.full(len(truth), NAN)
-    return np.array([psnr(image, public_mean) for image in truth])
+def public_mean(truth: np.ndarray, count: int, mean: np.ndarray | None) -> Comparison:
+    """PSNR in dB of the mean public image, matched alike; NaN where there is no public data."""
+    return _compare_copies(truth, np.full_like(truth[0], NAN) if mean is None else mean, count)
+
+
+def _compare_copies(truth: np.ndarray, image: np.ndarray, count: int) -> Comparison:
+    """Return what `count` copies of an image (C, H, W) score as reconstructions."""
+    return compare(truth, np.broadcast_to(image, (count, *image.shape)))

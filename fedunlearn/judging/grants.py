@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedunlearn.judging.answers import TRUNK, Answers
+from fedunlearn.judging.answers import Answers
+from fedunlearn.names import TRUNK
 
 
 def grant_labels(answers: Answers, folder: Path) -> Callable[[int, int], np.ndarray]:

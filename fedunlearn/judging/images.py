@@ -1,13 +1,46 @@
 """How close rebuilt images are to the true ones, after the best one-to-one matching."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from fedunlearn.judging.metric import METRICS
+from fedunlearn.judging.metric import METRICS, NAN
 
 REBUILT_DB = 20.0  # from here on a person recognises the picture
 PERFECT_DB = 100.0  # float32 pixels cannot show a smaller difference; also what identical images get
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An answer's images held against the true ones, pair by pair, each array (pairs,).
+
+    Attributes:
+        rows, columns: which true image and which image of the answer make a pair.
+        psnr, ssim: of each pair; NaN where the answer has no finite pixels.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    psnr: np.ndarray
+    ssim: np.ndarray
+
+
+def compare(truth: np.ndarray, answer: np.ndarray) -> Comparison:
+    """Match images (m, C, H, W) to the true ones (n, C, H, W) and score the min(m, n) pairs.
+
+    Attacks and trivial answers both come through here: of n true images the matching picks those that m images fit
+    best, so that scores are comparable only for the same m.
+    """
+    if not np.isfinite(answer).all():  # what diverged matches nothing
+        first = np.arange(min(len(truth), len(answer)))
+        return Comparison(first, first, np.full(len(first), NAN), np.full(len(first), NAN))
+    clamped = np.clip(answer, 0, 1)
+    rows, columns = match(truth, clamped)
+    pairs = list(zip(truth[rows], clamped[columns], strict=True))
+    scores = (np.array([measure(*pair) for pair in pairs]) for measure in (psnr, ssim))
+    return Comparison(rows, columns, *scores)
 
 
 def match(truth: np.ndarray, rebuilt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,9 +78,9 @@ def ssim(truth: np.ndarray, image: np.ndarray) -> float:
 
 
 @METRICS.register("rebuilt-share")
-def rebuilt_share(psnrs: np.ndarray, images: int, threshold: float = REBUILT_DB) -> float:
-    """Share of the true images whose matched reconstruction reaches the threshold of 20 dB PSNR."""
-    return float(np.count_nonzero(np.asarray(psnrs) >= threshold) / images)
+def rebuilt_share(psnrs: np.ndarray, images: int) -> float:
+    """Share of the true images whose matched reconstruction reaches 20 dB PSNR."""
+    return float(np.count_nonzero(psnrs >= REBUILT_DB) / images)
 
 
 @METRICS.register("psnr-best")

@@ -68,13 +68,6 @@ class Metric:
             "oracle": finite_or_none(self.oracle),
         }
 
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> Metric:
-        """Return the metric that `to_json` wrote; None becomes NaN."""
-        low, high = plain["ci"]
-        rest = {name: number(plain[name]) for name in ("value", "chance", "baseline", "control", "oracle")}
-        return cls(n=plain["n"], ci=(number(low), number(high)), **rest)
-
 
 def finite_or_none(value: float) -> float | None:
     """Return a plain float, or None for NaN and infinity (JSON has neither)."""

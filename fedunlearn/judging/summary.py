@@ -17,10 +17,10 @@ from fedunlearn.judging.membership import auc
 from fedunlearn.judging.metric import RATES, finite_or_none, is_share, number
 from fedunlearn.judging.references import numbered
 from fedunlearn.judging.significance import p_value
+from fedunlearn.names import CONTROLS
 from fedunlearn.randomness import rng
 
 SCHEMA = "fedunlearn-summary/1"
-CONTROLS = ("control", "placebo")
 PRIMARY = {"labels": "irec", "images": "psnr", "forgotten-classes": "top-1", "membership": "auc"}
 Row = dict[str, Any]
 
@@ -91,29 +91,31 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
 
 
 def _alarm_rows(group: Group) -> Iterable[Row]:
-    """Count false alarms per attack on each control and on both together."""
-    counts: dict[tuple[str, str], dict[str, list[float]]] = {}
+    """Count false alarms per attack on each control and on both together; attacks without an answer by themselves."""
+    alarms: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     nominal: dict[tuple[str, str], Any] = {}
     for (attack, observer, branch, _), found in _attacks(group).items():
-        values = [row["metrics"]["false-alarm"]["value"] for row in found if "false-alarm" in row["metrics"]]
-        known = [value for value in values if value is not None]
-        if branch in CONTROLS and known:
-            counts.setdefault((attack, observer), {})[branch] = known
-            notes = found[0].get("details", {}).get("notes", {})
-            nominal[attack, observer] = notes.get("nominal-false-alarm-rate")
-    for (attack, observer), by_branch in counts.items():
+        metrics = [row["metrics"]["false-alarm"] for row in found if "false-alarm" in row["metrics"]]
+        if branch in CONTROLS and metrics:
+            alarms.setdefault((attack, observer), {})[branch] = _column(metrics, "value")
+            notes = [row.get("details", {}).get("notes", {}).get("nominal-false-alarm-rate") for row in found]
+            known = [rate for rate in notes if rate is not None]
+            nominal.setdefault((attack, observer), known[0] if known else None)
+    for (attack, observer), by_branch in alarms.items():
         if len(by_branch) > 1:
-            by_branch["both"] = [value for values in by_branch.values() for value in values]
+            by_branch["both"] = np.concatenate(list(by_branch.values()))
         for branch, values in by_branch.items():
+            answers = _finite(values)
             yield {
                 "group": group.label,
                 "attack": attack,
                 "observer": observer,
                 "on": branch,
-                "alarms": int(sum(values)),
-                "n": len(values),
-                "rate": float(np.mean(values)),
-                "ci": _ends(wilson(int(sum(values)), len(values))),
+                "alarms": int(answers.sum()),
+                "n": len(answers),
+                "failed": len(values) - len(answers),
+                "rate": _mean(values),
+                "ci": _ends(wilson(int(answers.sum()), len(answers))),
                 "nominal": nominal[attack, observer],
             }
 

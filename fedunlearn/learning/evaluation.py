@@ -1,5 +1,6 @@
 """How good a model is on given images."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fedunlearn.learning.client import Samples
 from fedunlearn.models import Classifier
 
 
@@ -39,15 +41,33 @@ def evaluate(
         batch: images per forward pass; bounds memory.
     """
     device = next(model.parameters()).device
-    images, labels = _tensor(images), _tensor(labels)
+    return _evaluate(model, (part.to(device) for part in _tensor(images).split(batch)), _tensor(labels).cpu())
+
+
+def evaluate_samples(model: Classifier, samples: Samples, ids: np.ndarray, device: str, batch: int = 512) -> Evaluation:
+    """Evaluate `model` like `evaluate`, bit for bit, with no more than `batch` images in memory at a time.
+
+    Args:
+        model: the classifier.
+        samples: the data set.
+        ids: the sample ids, (n,).
+        device: where the model is.
+        batch: images per forward pass.
+    """
+    starts = range(0, max(len(ids), 1), batch)  # no ids are one empty batch, so that there are logits of no images
+    images = (torch.from_numpy(samples.images(ids[start : start + batch])).to(device) for start in starts)
+    return _evaluate(model, images, torch.from_numpy(samples.labels(ids)))
+
+
+def _evaluate(model: Classifier, batches: Iterable[Tensor], labels: Tensor) -> Evaluation:
+    """Evaluate on batches of images where the model is, and all their labels on the CPU."""
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            logits = torch.cat([model(part.to(device)).cpu() for part in images.split(batch)])
+            logits = torch.cat([model(images).cpu() for images in batches])
     finally:
         model.train(was_training)
-    labels = labels.cpu()
     predictions = logits.argmax(1)
     return Evaluation(
         float((predictions == labels).double().mean()),

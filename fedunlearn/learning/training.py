@@ -26,7 +26,6 @@ class LocalTraining:
         momentum: as in `torch.optim.SGD`, no dampening, not Nesterov.
         weight_decay: added to the gradient, times the weights.
         proximal_mu: FedProx: added to the gradient, times the distance from the broadcast.
-        max_steps: at most so many local steps, None for no cap.
     """
 
     batch_size: int
@@ -35,7 +34,6 @@ class LocalTraining:
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal_mu: float = 0.0
-    max_steps: int | None = None
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], *required: str) -> LocalTraining:
@@ -49,9 +47,8 @@ class LocalTraining:
                 raise ValueError(f'the task\'s settings lack "{key}"')
         known = {name: settings[key] for name in cls.__annotations__ if (key := name.replace("_", "-")) in settings}
         local = cls(**known)
-        for name in ("batch_size", "local_epochs", "max_steps"):
-            value = getattr(local, name)
-            if value is not None and value < 1:
+        for name in ("batch_size", "local_epochs"):
+            if (value := getattr(local, name)) < 1:
                 raise ValueError(f"{name.replace('_', '-')} = {value}: must be at least 1")
         return local
 
@@ -85,11 +82,10 @@ def train(client: LocalClient, settings: Mapping[str, Any]) -> Update:
     model, parameters = client.model, list(client.model.parameters())
     velocities = [torch.zeros_like(p) for p in parameters] if local.momentum else []
     broadcast = [p.detach().clone() for p in parameters] if local.proximal_mu else []
-    batches = client.epoch_batches(local.batch_size, local.local_epochs)[: local.max_steps]
+    batches = client.epoch_batches(local.batch_size, local.local_epochs)
     losses = []
     for positions in batches:
-        chosen = torch.from_numpy(positions).to(client.device)
-        loss = model.loss(client.images[chosen], client.labels[chosen])
+        loss = model.loss(*client.take(positions))
         sgd_step(parameters, torch.autograd.grad(loss, parameters), velocities, broadcast, local)
         losses.append(loss.detach())
     sizes = [len(positions) for positions in batches]

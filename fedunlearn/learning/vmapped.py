@@ -59,7 +59,7 @@ class VmapExecutor:
         wide = self._model.widen(broadcast)
         # The largest first: the clients that still have a step to do are then always the first of their chunk.
         clients = sorted(held, key=lambda client: -len(held[client]))
-        epochs = min(local.local_epochs, local.max_steps or local.local_epochs) if training else 1
+        epochs = local.local_epochs if training else 1
         size = self._clients_per_chunk(broadcast, local.batch_size, epochs * len(held[clients[0]]))
         stacks = []
         for start in range(0, len(clients), size):
@@ -89,13 +89,12 @@ class VmapExecutor:
 
     def _train(self, batches: StackedBatches, wide: Tensors, local: LocalTraining) -> tuple[Tensors, np.ndarray]:
         """Return every client's weights after its local steps, and the mean losses that it saw."""
-        steps = batches.steps if local.max_steps is None else np.minimum(batches.steps, local.max_steps)
         repeated = _repeat(wide, len(batches))
         weights = {name: tensor.clone() for name, tensor in repeated.items()}
         velocities = [torch.zeros_like(tensor) for tensor in weights.values()] if local.momentum else []
         sums, seen = np.zeros(len(batches)), np.zeros(len(batches))
-        for step in range(steps[0]):
-            active = int(np.count_nonzero(steps > step))
+        for step in range(batches.steps[0]):
+            active = int(np.count_nonzero(batches.steps > step))
             images, labels, shares = self._batch(batches, step, active)
             own = {name: tensor[:active] for name, tensor in weights.items()}
             # In the first step all weights are the broadcast: one copy of them stays in the cache.

@@ -8,10 +8,10 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import torch
 
 from fedunlearn.data import open_dataset, open_partition
 from fedunlearn.federation import Failure, Order, Update, select_samples
+from fedunlearn.learning.arithmetic import pin_arithmetic
 from fedunlearn.learning.client import Samples
 from fedunlearn.learning.faults import fault_for, strike
 from fedunlearn.learning.loop import LoopExecutor, attempt
@@ -36,8 +36,7 @@ class Worker:
     """Performs orders for any of a site's clients, with one resident model.
 
     It keeps nothing of a client after its order, so memory does not grow with the number of clients. Constructing
-    one sets this process to a single torch thread and to flushing denormal numbers to zero: both are part of the
-    result's last bits.
+    one pins the process's arithmetic (`pin_arithmetic`).
 
     Args:
         site: the description of the work.
@@ -48,8 +47,7 @@ class Worker:
     def __init__(
         self, site: Site, samples: Samples | None = None, partition: Sequence[np.ndarray] | None = None
     ) -> None:
-        torch.set_num_threads(1)
-        torch.set_flush_denormal(True)
+        pin_arithmetic()
         self._site = site
         self._partition = open_partition(site.partition) if partition is None else partition
         samples = open_dataset(site.dataset) if samples is None else samples

@@ -28,17 +28,11 @@ CAPABILITIES: dict[Access, frozenset[str]] = {
 }
 
 FLAGS: dict[str, str] = {
-    "own-updates": "an honest-but-curious client: its own local change",
-    "class-count-known": "how many classes were forgotten",
     "public-unlabelled": "the public split's images",
     "public-labelled": "the public split's images and labels",
-    "batch-norm-statistics": "batch statistics of the observed batch",
     "learning-known": "the clients' learning rate, batch size and local epochs",
     "request-round": "the round of the request",
-    "request-party": "who asked",
-    "request-target": "what was asked to be forgotten",
     "method": "which unlearning method the server runs",
-    "auxiliary-replies": "replies that are neither gradients nor weights",
     "candidates": "labelled samples whose membership is in question",
 }
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from safetensors import safe_open
-from safetensors.numpy import save_file
 
 from fedunlearn.federation import Update, Weights
+from fedunlearn.storage import read_arrays, write_arrays
 from fedunlearn.wire import Stack, stack
 
 HEAD = ("head.weight", "head.bias")  # of these small tensors a tape keeps every round
@@ -52,23 +46,6 @@ def model_path(folder: Path, branch: str, number: int) -> Path:
 def marks_path(folder: Path, branch: str) -> Path:
     """Return the file of the models before and after the request that a branch serves."""
     return folder / branch / "marks.safetensors"
-
-
-def write_arrays(path: Path, arrays: Weights, about: Mapping[str, Any]) -> None:
-    """Write arrays and JSON values to one safetensors file, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    # safetensors sorts its keys; a model's order is part of what it is
-    metadata = {key: json.dumps(value) for key, value in about.items()} | {"names": json.dumps(list(arrays))}
-    save_file({name: np.asarray(array, order="C") for name, array in arrays.items()}, partial, metadata=metadata)
-    os.replace(partial, path)
-
-
-def read_arrays(path: Path) -> tuple[Weights, dict[str, Any]]:
-    """Return what `write_arrays` wrote."""
-    with safe_open(path, framework="numpy") as file:
-        about = {key: json.loads(value) for key, value in file.metadata().items()}
-        return {name: file.get_tensor(name) for name in about.pop("names")}, about
 
 
 def write_model(path: Path, weights: Weights, whole: bool) -> None:

@@ -32,7 +32,7 @@ class Knowledge:
         learning: the clients' algorithm, learning-rate, batch-size, local-epochs, momentum, weight-decay, ...
         true_labels: an oracle that returns the labels behind the update of (round, client); for upper bounds.
         device: where to compute, "cpu" or "cuda".
-        progress: is told in words how far an attack is.
+        progress: to be told in words how far an attack is, as often as it likes.
 
     Attributes:
         query: answers questions about the models.
@@ -52,7 +52,7 @@ class Knowledge:
         learning: Mapping[str, Any] | None = None,
         true_labels: Callable[[int, int], np.ndarray] | None = None,
         device: str = "cpu",
-        progress: Callable[[str], None] | None = None,
+        progress: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
         self.query = Queries(view, self.model)

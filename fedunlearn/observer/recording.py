@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import AccessRefused
-from fedunlearn.observer.files import TapedRound, marks_path, model_path, read_arrays, read_round, round_path
+from fedunlearn.observer.files import TapedRound, marks_path, model_path, read_round, round_path
+from fedunlearn.storage import part, read_about, read_arrays
 
 When = Literal["before", "after", "final"]
 
@@ -28,9 +29,9 @@ class Recording:
 
     @cached_property
     def marks(self) -> dict[str, Any] | None:
-        """The request's round, the trunk's rounds and the method; None where nothing was marked."""
+        """The requests' rounds, the trunk's rounds and the method; None where nothing was marked."""
         path = marks_path(self.folder, self.branch)
-        return read_arrays(path)[1] if path.exists() else None
+        return read_about(path) if path.exists() else None
 
     @cached_property
     def rounds(self) -> list[tuple[str, int]]:
@@ -77,8 +78,7 @@ class Recording:
         """
         path = marks_path(self.folder, self.branch)
         if path.exists():
-            arrays, _ = read_arrays(path)
-            return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{when}/")}
+            return part(read_arrays(path)[0], f"{when}/")
         if when != "final" or not self.rounds:
             raise AccessRefused(f'branch "{self.branch}" serves no request: there is no model {when} it')
         weights, whole = self.result(len(self.rounds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from fedunlearn.federation import Order, Outcome, Update, Weights
 from fedunlearn.observer.access import Access
-from fedunlearn.observer.files import marks_path, model_path, round_path, write_arrays, write_model, write_round
+from fedunlearn.observer.files import marks_path, model_path, round_path, write_model, write_round
 from fedunlearn.observer.recording import Recording
 from fedunlearn.observer.view import View, selects
+from fedunlearn.storage import write_arrays
 
 Keeps = Callable[[str, int], bool]  # (branch, the round's number within the branch, from 1)
 
@@ -39,7 +40,9 @@ class _Reel:
     """What the tape remembers of a branch that is being recorded."""
 
     rounds: int = 0
-    published: Weights | None = None
+    published: Weights | None = None  # what the file of the last model holds, if the next round broadcasts it
+    whole: bool = False  # whether that file holds all of it
+    requests: list[int] = field(default_factory=list)  # how many own rounds came before each request
 
 
 def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> Keeps:
@@ -47,13 +50,13 @@ def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> K
 
     Args:
         observers: all of a scenario's.
-        request_rounds: the requests' rounds, ascending; a branch's first round follows the first of them.
+        request_rounds: the rounds of the requests that are known beforehand, ascending; a branch's first round
+            follows the first of them.
     """
 
     def keeps(branch: str, number: int) -> bool:
         before = 0 if branch == "trunk" or not request_rounds else request_rounds[0]
-        around: Sequence[int | None] = request_rounds or [None]
-        return any(selects(observer.rounds, before + number, at) for observer in observers for at in around)
+        return any(selects(observer.rounds, before + number, request_rounds) for observer in observers)
 
     return keeps
 
@@ -88,18 +91,34 @@ class Tape:
             return
         reel = self._reel(branch)
         reel.rounds += 1
+        whole = self._keeps(branch, reel.rounds) or reel.rounds - 1 in reel.requests
         # Mostly a round broadcasts what the last one published: it is on the tape already.
-        broadcast = None if _same(order.weights, reel.published) else order.weights
+        on_tape = _same(order.weights, reel.published) and (reel.whole or not whole)
         updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
         path = round_path(self.folder, branch, reel.rounds)
-        write_round(path, broadcast, updates, whole=self._keeps(branch, reel.rounds))
+        write_round(path, None if on_tape else order.weights, updates, whole)
+        reel.published = None
 
     def on_model(self, branch: str, call: int, weights: Weights) -> None:
-        """Record the global model after a round."""
+        """Record the global model after a round.
+
+        A model that is published without a round of its own (before the first, or after another model of the same
+        round) is seen when the next round broadcasts it.
+        """
         reel = self._reel(branch)
-        whole = self._keeps(branch, reel.rounds) or self._keeps(branch, reel.rounds + 1)  # the next one broadcasts it
-        write_model(model_path(self.folder, branch, reel.rounds), weights, whole)
+        path = model_path(self.folder, branch, reel.rounds)
+        if reel.rounds == 0 or path.exists():
+            reel.published = None
+            return
+        keeps, later = self._keeps(branch, reel.rounds), self._keeps(branch, reel.rounds + 1)
+        reel.whole = keeps or later or reel.rounds - 1 in reel.requests
+        write_model(path, weights, reel.whole)
         reel.published = weights
+
+    def request(self, branch: str) -> None:
+        """Say that a request is served from here on: the branch's next round is recorded whole."""
+        reel = self._reel(branch)
+        reel.requests.append(reel.rounds)
 
     def mark(
         self,
@@ -116,9 +135,9 @@ class Tape:
 
         Args:
             branch: the branch that served (or, for a control, passed over) the request.
-            request_round: how many rounds came before the request, in the observer's numbering.
-            before: the global model when the request was served.
-            after: the global model when the request was done.
+            request_round: how many rounds came before the first request, in the observer's numbering.
+            before: the global model when the first request was served.
+            after: the global model when the last request was done.
             final: the branch's last global model.
             trunk_rounds: how many of the trunk's rounds come before the branch's own; default `request_round`.
             method: the unlearning method's name.
@@ -126,7 +145,8 @@ class Tape:
         models = {"before": before, "after": after, "final": final}
         arrays = {f"{part}/{name}": array for part, model in models.items() for name, array in model.items()}
         trunk = request_round if trunk_rounds is None else trunk_rounds
-        about = {"request-round": request_round, "trunk-rounds": trunk, "method": method}
+        requests = sorted({request_round, *(trunk + own for own in self._reel(branch).requests)})
+        about = {"request-rounds": requests, "trunk-rounds": trunk, "method": method}
         write_arrays(marks_path(self.folder, branch), arrays, about)
 
     def recording(self, branch: str = "trunk") -> Recording:

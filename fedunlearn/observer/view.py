@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from fedunlearn.aggregation import weighted_mean
 from fedunlearn.federation import Update, Weights
@@ -13,19 +14,23 @@ from fedunlearn.observer.recording import Recording
 EVERYBODY = -1  # the client id of an update that stands for all clients of a round
 
 
-def selects(rounds: Sequence[str | int], number: int, request_round: int | None) -> bool:
+def selects(rounds: Sequence[str | int], number: int, request_rounds: Sequence[int]) -> bool:
     """Return whether an observer's choice of `rounds` contains the round of this number.
 
+    Args:
+        rounds: "all", "first", "around-request" (the last round before a request and the first after it) or numbers.
+        number: the round, from 1.
+        request_rounds: for each request, how many rounds came before it.
+
     Example:
-        >>> [selects(("first", "around-request", 7), number, 4) for number in (1, 2, 4, 5, 7)]
+        >>> [selects(("first", "around-request", 7), number, [4]) for number in (1, 2, 4, 5, 7)]
         [True, False, True, True, True]
     """
-    around = () if request_round is None else (request_round, request_round + 1)
     return (
         "all" in rounds
         or number in rounds
         or ("first" in rounds and number == 1)
-        or ("around-request" in rounds and number in around)
+        or ("around-request" in rounds and any(number in (before, before + 1) for before in request_rounds))
     )
 
 
@@ -106,7 +111,7 @@ class View:
 
     def _need_record(self, whole: bool, number: int, head: bool) -> None:
         marks = self._recording.marks
-        chosen = selects(self._rounds, number, marks["request-round"] if marks else None)
+        chosen = selects(self._rounds, number, marks["request-rounds"] if marks else [])
         if not head and not (whole and chosen):
             raise AccessRefused(f"of round {number} the observer recorded only the last layer")
 
@@ -127,18 +132,17 @@ class View:
 
     @property
     def request_round(self) -> int:
-        """How many rounds came before the request."""
-        return int(self._mark("request-round"))
+        """How many rounds came before the (first) request."""
+        return int(self._mark("request-round", "request-rounds")[0])
 
     @property
     def method(self) -> str:
         """The name of the unlearning method."""
-        return str(self._mark("method"))
+        return str(self._mark("method", "method"))
 
-    def _mark(self, name: str) -> str | int:
-        if name not in self.flags:
-            raise AccessRefused(f'the observer lacks the flag "{name}"')
+    def _mark(self, flag: str, name: str) -> Any:
+        if flag not in self.flags:
+            raise AccessRefused(f'the observer lacks the flag "{flag}"')
         if self._recording.marks is None:
             raise AccessRefused("nothing was requested on this branch")
-        mark: str | int = self._recording.marks[name]
-        return mark
+        return self._recording.marks[name]

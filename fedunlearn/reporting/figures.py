@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from fedunlearn.judging.images import REBUILT_DB
+from fedunlearn.names import CONTROLS
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.artefacts import load_arrays, pixels, png
 from fedunlearn.reporting.bars import class_bars, histograms, paired_bars
 
-RECOGNISABLE = 20.0  # dB
 Row = Mapping[str, Any]
 
 
@@ -113,7 +114,7 @@ def _pairs(folder: Path, row: Row, names: Sequence[str]) -> list[Pair]:
                     _uri(arrays[f"originals-{index}"][n]),
                     _uri(arrays[f"rebuilt-{index}"][n]),
                     f"{name}{where}, {formats.amount('psnr', decibels)}",
-                    decibels is not None and decibels >= RECOGNISABLE,
+                    decibels is not None and decibels >= REBUILT_DB,
                 )
             )
     return pairs
@@ -155,5 +156,5 @@ def _member_panels(folder: Path, rows: Sequence[Row]) -> tuple[Panel, ...]:
         metric = row["metrics"]["auc"]
         note = f"AUC {formats.amount('auc', metric['value'])} ({formats.span('auc', metric['ci'])}, n = {metric['n']})"
         chart = histograms(scores[member], scores[~member], f"Membership scores after {row['branch']}")
-        panels.append(Panel(f"after {row['branch']}", chart, note, row["branch"] in words.CONTROLS))
+        panels.append(Panel(f"after {row['branch']}", chart, note, row["branch"] in CONTROLS))
     return tuple(panels)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedunlearn.judging.references import numbered
+from fedunlearn.names import CONTROLS
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.table import HEADLINE
 
@@ -38,7 +39,7 @@ class Score:
 
 def tiles(results: Results) -> list[Tile]:
     """Return the first attack of each kind in one figure each; a null-class attack only when there is no other."""
-    rows = [row for row in results["attacks"] if row["branch"] not in words.CONTROLS and _has_target(row)]
+    rows = [row for row in results["attacks"] if row["branch"] not in CONTROLS and _has_target(row)]
     rows.sort(key=lambda row: row["name"].startswith("null-class"))
     first = {row["finds"]: row["name"] for row in reversed(rows)}
     of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
@@ -59,11 +60,9 @@ def tiles(results: Results) -> list[Tile]:
         same = of("forgotten-classes")
         hits = sum(words.value(row, "top-1") == 1 for row in same)
         chance = formats.percent(same[0]["metrics"]["top-1"]["chance"])
-        alarms = [
-            row for row in results["attacks"] if row["name"] == same[0]["name"] and "false-alarm" in row["metrics"]
-        ]
-        loud = sum(words.value(row, "false-alarm") == 1 for row in alarms)
-        note = f"models give the forgotten class away; chance {chance}, false alarms {loud} of {len(alarms)} controls"
+        alarms = [words.value(row, "false-alarm") for row in results["attacks"] if row["name"] == same[0]["name"]]
+        loud, quiet = (alarms.count(value) for value in (1, 0))
+        note = f"models give the forgotten class away; chance {chance}, false alarms {loud} of {loud + quiet} controls"
         found.append(Tile("forgotten class", f"{hits} of {len(same)}", note))
     if "membership" in first:
         row = of("membership")[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from fedunlearn.names import TRUNK
 from fedunlearn.observer.access import CAPABILITIES, FLAGS
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.charts import heat_map
@@ -17,7 +18,7 @@ from fedunlearn.reporting.figures import Figure, figures, short_names
 from fedunlearn.reporting.headline import Score, Tile, facts, scores, tiles
 
 Results = Mapping[str, Any]
-STYLES = {"trunk": "s0", "retrain": "s3", "retrain-other-init": "s4", "control": "s5", "placebo": "s6"}
+STYLES = {TRUNK: "s0", "retrain": "s3", "retrain-other-init": "s4", "control": "s5", "placebo": "s6"}
 UNLEARNER_STYLES = ("s1", "s2", "s7", "s8")
 
 
@@ -137,12 +138,10 @@ def _lines(results: Results, styles: Mapping[str, str], key: str) -> list[Line]:
     for row in results["rounds"]:
         if row.get(key) is not None:
             points.setdefault(row["branch"], []).append((row["round"], row[key]))
-    last_round = max((row["round"] for row in results["rounds"] if row["branch"] == "trunk"), default=None)
-    trunk: Mapping[str, Any] = next(
-        (branch["metrics"] for branch in results["branches"] if branch["id"] == "trunk"), {}
-    )
+    last_round = max((row["round"] for row in results["rounds"] if row["branch"] == TRUNK), default=None)
+    trunk: Mapping[str, Any] = next((branch["metrics"] for branch in results["branches"] if branch["id"] == TRUNK), {})
     final = trunk.get("test_accuracy" if key == "accuracy" else f"test_{key}")
-    start = points["trunk"][-1] if points.get("trunk") else None
+    start = points[TRUNK][-1] if points.get(TRUNK) else None
     if start is None and final is not None and last_round is not None:
         start = (last_round, final)
     lines = []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -11,6 +13,19 @@ from rich.live import Live
 from rich.text import Text
 
 PLAIN_EVERY = 5.0  # seconds between plain lines
+
+
+def sparingly(tell: Callable[[str], None], seconds: float = 1.0) -> Callable[[str], None]:
+    """Return `tell` such that it hears at most one text in so many seconds; the others are dropped."""
+    last = -math.inf
+
+    def told(text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            tell(text)
+
+    return told
 
 
 class Progress:
@@ -48,9 +63,13 @@ class Progress:
         self._failures = 0
 
     def begin(self, what: str, rounds: int) -> None:
-        """Say what comes next, and how many rounds it takes (0: not known)."""
+        """Say what comes next, and how many rounds it takes (0: not known).
+
+        What stands after a colon says how far it is; that alone is worth a plain line only now and then.
+        """
+        news = what.partition(":")[0] != self._what.partition(":")[0]
         self._what, self._total, self._done, self._row = what, rounds, 0, {}
-        self._show(important=True)
+        self._show(important=news)
 
     def row(self, row: dict[str, Any]) -> None:
         """Say that a round has finished."""

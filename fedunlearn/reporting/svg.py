@@ -34,16 +34,14 @@ def tooltip(text: str) -> Markup:
     return element("title", text)
 
 
-def ticks(first: int, last: int, most: int = 12) -> list[int]:
-    """Return at most about `most` round numbers from `first` to `last`.
+def ticks(first: int, last: int) -> list[int]:
+    """Return at most about 12 round numbers from `first` to `last`.
 
     Example:
         >>> ticks(1, 5), ticks(1, 157)
         ([1, 2, 3, 4, 5], [20, 40, 60, 80, 100, 120, 140])
     """
-    step = next(
-        size * 10**power for power in range(20) for size in (1, 2, 5) if (last - first) / size / 10**power < most
-    )
+    step = next(size * 10**power for power in range(20) for size in (1, 2, 5) if (last - first) / size / 10**power < 12)
     return list(range(-(-first // step) * step, last + 1, step))
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from fedunlearn.judging.groups import cell_labels
 from fedunlearn.judging.references import numbered
+from fedunlearn.names import CONTROLS
 from fedunlearn.reporting import formats, words
 
 SHOWN_CELLS = 8  # more are told by their summary alone
@@ -57,7 +58,7 @@ def has_trials(summary: Mapping[str, Any]) -> bool:
 
 def headline_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the rows of a summary that everybody should see first; the false alarms have a table of their own."""
-    rows = [row for row in summary["rows"] if row["branch"] not in words.CONTROLS]
+    rows = [row for row in summary["rows"] if row["branch"] not in CONTROLS]
     return [row for row in rows if row["metric"] in HEADLINE[row["finds"]]]
 
 
@@ -153,7 +154,7 @@ def _alarms(summary: Mapping[str, Any]) -> Table:
     title = "False alarms where no class was forgotten"
     table = _table(title, ("cells", "attack", "on"), ("alarms", "rate", "95 % interval", "nominal"))
     for row in summary["alarms"]:
-        count = f"{row['alarms']} of {row['n']}"
+        count = f"{row['alarms']} of {row['n']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
         rates = [formats.percent(row["rate"]), formats.span("false-alarm", row["ci"]), formats.percent(row["nominal"])]
         table.add_row(escape(row["group"]), row["attack"], row["on"], count, *rates)
     return table

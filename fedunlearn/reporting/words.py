@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedunlearn.names import CONTROLS, TRUNK
 from fedunlearn.reporting.formats import amount, listed, names_of, percent
 
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
 
-CONTROLS = ("control", "placebo")
 ACCESS = {
     "labels": "may ask the final model for labels",
     "probabilities": "may ask the final model for probabilities",
@@ -31,7 +31,7 @@ CAPABILITIES = {
     "updates": "each client's own update",
 }
 BRANCHES = {
-    "trunk": "before forgetting",
+    TRUNK: "before forgetting",
     "retrain": "retrained without the forgotten data: the ideal",
     "retrain-other-init": "the same from another initialisation",
     "control": "as many extra rounds, nothing forgotten",
@@ -126,36 +126,43 @@ def _images(row: Row) -> str:
 def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
     name = rows[0]["name"]
     request = [row for row in rows if row["branch"] not in CONTROLS]
-    right = [row["branch"] for row in request if value(row, "top-1") == 1]
-    wrong = [row["branch"] for row in request if row["branch"] not in right]
     if not request:
         return f"{name} was run on the controls only. {_alarms(rows)}"
     if all(value(row, "alarm") is None for row in request):
         return _failed(request[0])
-    if not any(row.get("details", {}).get("true") for row in request):
+    known = [row for row in request if value(row, "top-1") is not None]
+    if not known:
         loud = [row["branch"] for row in request if value(row, "alarm") == 1]
         named = f"names a class after {listed(loud)}" if loud else "names none"
         return f"No whole class was forgotten; {name} {named}. {_alarms(rows)}"
-    metric = request[0]["metrics"]["top-1"]
+    right = [row["branch"] for row in known if value(row, "top-1") == 1]
+    wrong = [row["branch"] for row in known if value(row, "top-1") != 1]
+    failed = [row["branch"] for row in request if row not in known]
     parts = []
     if right:
-        true = names_of(request[0].get("details", {}).get("true", []), names)
+        true = names_of(known[0]["details"].get("true", []), names)
         parts.append(f"{name} ranks the forgotten {true} first after {listed(right)}")
     if wrong:
         start = "but not" if right else f"{name} does not rank the forgotten class first"
         parts.append(f"{start} after {listed(wrong)}")
-    chance = f"chance is {percent(metric['chance'])}"
-    return f"{', '.join(parts)} ({chance}). {_alarms(rows)}"
+    found = f"{', '.join(parts)} (chance is {percent(known[0]['metrics']['top-1']['chance'])})."
+    silent = f" No answer after {listed(failed)}." if failed else ""
+    return f"{found}{silent} {_alarms(rows)}"
 
 
 def _alarms(rows: Sequence[Row]) -> str:
-    controls = [row for row in rows if row["branch"] in CONTROLS and value(row, "false-alarm") is not None]
+    controls = [(row["branch"], value(row, "false-alarm")) for row in rows if row["branch"] in CONTROLS]
     if not controls:
         return "No control was run."
-    loud = [row["branch"] for row in controls if value(row, "false-alarm") == 1]
+    loud, quiet, failed = ([branch for branch, alarm in controls if alarm == kind] for kind in (1, 0, None))
+    sentences = []
     if loud:
-        return f"False alarm on {listed(loud)}, where no class was forgotten."
-    return f"No false alarm on {listed([row['branch'] for row in controls])}."
+        sentences.append(f"False alarm on {listed(loud)}, where no class was forgotten.")
+    elif quiet:
+        sentences.append(f"No false alarm on {listed(quiet)}.")
+    if failed:
+        sentences.append(f"No answer on {listed(failed)}.")
+    return " ".join(sentences)
 
 
 def _membership(rows: Sequence[Row]) -> str:
@@ -169,8 +176,8 @@ def _membership(rows: Sequence[Row]) -> str:
 def accuracy_sentence(results: Results) -> str:
     """Say what forgetting did to the model, method by method, with retraining beside it."""
     branches = {branch["id"]: branch["metrics"] for branch in results["branches"]}
-    before = branches.get("trunk")
-    shown = [name for name in branches if name not in ("trunk", "retrain-other-init", *CONTROLS)]
+    before = branches.get(TRUNK)
+    shown = [name for name in branches if name not in (TRUNK, "retrain-other-init", *CONTROLS)]
     if all(branches[name]["forget_accuracy"] is None for name in shown):
         return ""
     parts = [

@@ -1,9 +1,10 @@
 """The scenario language: one TOML file says everything about an experiment."""
 
+from fedunlearn.names import TRUNK
 from fedunlearn.scenario.loading import load, load_cells, read, to_toml
 from fedunlearn.scenario.matrix import Cell, expand, trunk_key
 from fedunlearn.scenario.messages import validate
-from fedunlearn.scenario.models import TRUNK, Scenario
+from fedunlearn.scenario.models import Scenario
 from fedunlearn.scenario.sections import (
     AttackSettings,
     DataSettings,

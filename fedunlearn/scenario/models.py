@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from fedunlearn.names import TRUNK
 from fedunlearn.registry import nearest
 from fedunlearn.scenario.fields import Name, wrong
 from fedunlearn.scenario.sections import (
@@ -20,8 +21,6 @@ from fedunlearn.scenario.sections import (
     UnlearningSettings,
 )
 from fedunlearn.settings import Settings
-
-TRUNK = "trunk"  # the branch of ordinary training, up to the first request
 
 
 class Scenario(Settings):

@@ -1,4 +1,8 @@
-"""The branches that forget nothing of what was asked: without them, no figure of an attack means anything."""
+"""The branches that forget nothing of what was asked: without them, no figure of an attack means anything.
+
+Both run the scenario's `unlearning.rounds` extra rounds. A method that takes more of them (FedEraser replays its
+history, retraining starts over) is still compared with these.
+"""
 
 from fedunlearn.federation import Federation, Weights
 from fedunlearn.requests import UnlearningRequest

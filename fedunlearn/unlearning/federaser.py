@@ -10,9 +10,11 @@ that retain data. Needs from the server: every client's update of every `interva
 model size on disk).
 
 Deviations: the norm is taken per tensor (`norm = "per-layer"`) or over the whole model (`"global"`); the paper
-leaves this open. Round 0 applies the stored updates of clients that forget nothing, as in the paper; a client
-that forgets part of its data is calibrated in round 0 too, because its stored update was computed from that
-data. Buffers are averaged, not rescaled.
+leaves this open. Round 0 applies the stored updates of clients that never forgot anything, as in the paper; a
+client of which this or an earlier request removed data is calibrated in round 0 too, because its stored update was
+computed from that data. A stored round of which no client retains data is skipped. The server step is the weighted
+mean whatever strategy trained the model, and the strategy's memory is dropped: it stems from the forgotten data.
+Buffers are averaged, not rescaled.
 """
 
 import math
@@ -52,7 +54,9 @@ class FedEraser(Unlearner):
         model = history.initial
         for number, (branch, call) in enumerate(history.rounds[:: self.settings.interval]):
             stored = self._stored(branch, call, federation, history)
-            fresh = set(stored) if number else {c for c in stored if federation.num_examples(c, "forget")}
+            if not stored:
+                continue
+            fresh = set(stored) if number else {client for client in stored if federation.has_forgotten(client)}
             deltas = {client: delta for client, delta in stored.items() if client not in fresh}
             if fresh:
                 outcomes = federation.round(task, model, {client: Job(view="retain") for client in sorted(fresh)})
@@ -68,6 +72,7 @@ class FedEraser(Unlearner):
             mean = weighted_mean([deltas[client] for client in clients], sizes)
             model = {name: (array + mean[name]).astype(array.dtype) for name, array in model.items()}
             federation.publish(model)
+        federation.state = None
         return model
 
     @staticmethod

@@ -3,7 +3,8 @@
 Source: the baseline of Golatkar, Achille and Soatto, "Eternal Sunshine of the Spotless Net", CVPR 2020
 (arXiv 1911.04933). Scopes: all. Who takes part: the retained clients. Needs from the server: nothing.
 Deviation: the federation's own optimiser settings are kept instead of a separate fine-tuning schedule, so with
-an empty forget set it equals the same number of ordinary rounds.
+an empty forget set it equals the same number of ordinary rounds. That includes the memory of a server optimiser
+(momentum), which stems from all data.
 """
 
 from fedunlearn.federation import Federation, Weights

@@ -110,9 +110,11 @@ def test_progress_is_told(recorded):
     told = []
     watcher = Watcher()
     facts = knowledge(recorded[0], watcher, progress=told.append)
-    GradientMatching(MatchingSettings(steps=40))(recorded[0].view(watcher), facts, np.random.default_rng(0))
-    assert told
-    assert "step 20" in told[0]
+    settings = MatchingSettings(steps=40, restarts=2, tolerance=0.0)
+    GradientMatching(settings)(recorded[0].view(watcher), facts, np.random.default_rng(0))
+    places = [text.rpartition(",")[0] for text in told]
+    assert places == [f"client 0, restart {restart}, step {step}" for restart in (1, 2) for step in (20, 40)]
+    assert "loss" in told[0]
 
 
 @pytest.mark.parametrize("optimiser", [lbfgs, signed_adam])

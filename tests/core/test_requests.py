@@ -47,21 +47,14 @@ def test_client_scope_takes_all_of_it():
         (asked("client", clients=(9,)), "unknown client 9"),
         (asked("class", classes=(5,)), "unknown class 5"),
         (asked("class", classes=(0, 1, 2, 3, 4)), "nothing left to train on"),
-        (asked("sample", samples=(59,)), None),
+        (asked("sample", samples=(55,)), "nobody holds"),
         (asked("sample", holders=(0,), samples=(25,)), "does not hold"),
         (asked("class", random=6), "only 5 exist"),
-        (asked("class", fraction=0.01, classes=(1,)), "the forget set is empty"),
+        (asked("class", fraction=0.01, classes=(1,)), r"share of 0.01\): the forget set is empty"),
+        (asked("class", holders=(0,), fraction=0.01, classes=(1,)), "the forget set is empty"),
     ],
 )
 def test_refusals(request_, reason):
-    if reason is None:  # sample 59 is nobody's or somebody's: the data decide
-        holder = any(59 in ids for ids in HELD)
-        if holder:
-            assert resolve(request_, 0, population()).size == 1
-        else:
-            with pytest.raises(Refused, match="nobody holds"):
-                resolve(request_, 0, population())
-        return
     with pytest.raises(Refused, match=reason):
         resolve(request_, 0, population())
 
@@ -98,30 +91,44 @@ def test_placebo_has_the_same_size_and_is_spread_like_the_data():
     request = resolve(asked("class", classes=(4,)), 0, Population(held, labels, 10, 0))
     shares = []
     for seed in range(20):
-        other = placebo(request, Population(held, labels, 10, seed))
+        other = placebo(request, 0, Population(held, labels, 10, seed))
         assert other.size == request.size == 300
         assert all(set(ids) <= set(held[client]) for client, ids in other.samples.items())
         shares.append(np.bincount(labels[np.concatenate(list(other.samples.values()))], minlength=10))
     assert chisquare(np.sum(shares, axis=0)).pvalue > 1e-3
 
 
+def test_two_placebos_in_sequence_forget_different_samples():
+    held = [np.arange(0, 150), np.arange(150, 300)]
+    labels = np.repeat(np.arange(3), 100)
+    first = resolve(asked("class", classes=(0,)), 0, Population(held, labels, 3, 0))
+    one = placebo(first, 0, Population(held, labels, 3, 0))
+    left = [np.setdiff1d(ids, one.samples.get(client, [])) for client, ids in enumerate(held)]
+    two = placebo(first, 1, Population(left, labels, 3, 0))
+    assert not set(one.target) & set(two.target)
+    assert one.size == two.size == 100
+
+
 def test_ledger_survives_reopening_and_tells_the_state(tmp_path):
     path = tmp_path / "ledger.sqlite"
     request = resolve(asked("class", classes=(1,)), 0, population())
     ledger = Ledger(path)
-    ledger.accept(request)
+    ledger.accept(request, ["finetune", "retrain"])
     ledger.refuse("q", 4, "unknown client 9")
     assert [row["state"] for row in ledger.rows()] == ["accepted", "refused"]
     ledger.serve("r", "finetune", "running", before="aa")
     ledger.close()
     ledger = Ledger(path)
     assert [row["state"] for row in ledger.rows()] == ["running", "refused"]
-    ledger.accept(request)  # a resumed run accepts again: nothing changes
+    ledger.accept(request, ["finetune", "retrain"])  # a resumed run accepts again: nothing changes
     ledger.serve("r", "finetune", "done", before="aa", after="bb")
+    assert ledger.rows()[0]["state"] == "running"  # another branch is still to come
+    ledger.serve("r", "finetune", "running", before="aa")  # executed again from the journal: it stays done
+    ledger.serve("r", "retrain", "done", before="aa", after="cc")
     row, refused = ledger.rows()
     assert (row["state"], row["target"], row["samples"]) == ("done", [1], 8)
     assert row["served"]["finetune"]["after"] == "bb"
     assert refused["reason"] == "unknown client 9"
-    ledger.serve("r", "retrain", "failed", reason="quorum")
-    assert ledger.rows()[0]["state"] == "failed"
+    ledger.serve("r", "control", "failed", reason="quorum")
+    assert (ledger.rows()[0]["state"], ledger.rows()[0]["reason"]) == ("failed", "control: quorum")
     ledger.close()

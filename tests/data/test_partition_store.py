@@ -21,7 +21,7 @@ def test_what_is_saved_is_opened(tmp_path_factory, sizes):
     save_partition(shares, folder)
     partition = open_partition(folder)
     assert len(partition) == len(shares)
-    assert partition.sizes() == sizes
+    assert [len(ids) for ids in partition] == sizes
     for ours, theirs in zip(shares, partition, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -26,13 +26,13 @@ def findings(folder, candidates):
     """Return every attack's raw finding on the finished run's tape."""
     scenario = load(folder / "scenario.toml")
     stage = set_stage(scenario, folder)
-    trial = Trial(stage, Tape(folder / "tape"), AnswerKey(folder / "answers"), folder, None)
+    trial = Trial(stage, Tape(folder / "tape"), AnswerKey(folder / "answers"), folder, None, lambda text: None)
     found = {}
     for number, settings in enumerate(scenario.attacks):
         attack = make_attack(settings)
         observer = next(o for o in scenario.observers if o.name == settings.observer)
         view = trial.tape.view(observer, "trunk" if attack.finds in ON_THE_TRUNK else "finetune")
-        knowledge = trial.knowledge(observer, view, candidates)
+        knowledge = trial.knowledge(settings.name, view, candidates)
         found[settings.name] = attack(view, knowledge, np.random.default_rng(number))
     return found
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from fedunlearn.judging.baselines import psnr_batch_mean, psnr_grey, psnr_public_mean
-from fedunlearn.judging.images import PERFECT_DB, match, psnr, psnr_of_mean, rebuilt_share, ssim
+from fedunlearn.judging.baselines import batch_mean, grey, public_mean
+from fedunlearn.judging.images import PERFECT_DB, compare, match, psnr, psnr_of_mean, rebuilt_share, ssim
 
 
 def pictures(seed: int, *shape: int) -> np.ndarray:
@@ -79,13 +79,30 @@ def test_fused_images_show_in_the_mean():
 
 def test_trivial_answers():
     truth = pictures(0, 4, 1, 8, 8)
-    assert psnr_grey(truth)[0] == pytest.approx(10 * np.log10(1 / np.mean((truth[0] - 0.5) ** 2)), abs=1e-3)
-    assert psnr_batch_mean(truth).mean() > psnr_grey(truth).mean()
-    assert np.isnan(psnr_batch_mean(truth[:1])).all()
-    assert np.isnan(psnr_public_mean(truth, None)).all()
-    assert psnr_public_mean(truth, truth[2])[2] == PERFECT_DB
+    assert grey(truth, 4).psnr[0] == pytest.approx(10 * np.log10(1 / np.mean((truth[0] - 0.5) ** 2)), abs=1e-3)
+    assert batch_mean(truth, 4).psnr.mean() > grey(truth, 4).psnr.mean()
+    assert np.isnan(batch_mean(truth[:1], 1).psnr).all()
+    assert np.isnan(public_mean(truth, 4, None).psnr).all()
+    assert public_mean(truth, 4, truth[2]).psnr[2] == PERFECT_DB
+
+
+def test_fewer_trivial_images_than_true_ones_are_matched_to_those_that_they_fit_best():
+    truth = pictures(0, 9, 1, 8, 8) * np.linspace(0.2, 1, 9, dtype=np.float32)[:, None, None, None]
+    every = sorted((psnr(image, np.full_like(image, 0.5)) for image in truth), reverse=True)
+    assert sorted(grey(truth, 3).psnr, reverse=True) == every[:3]
+    assert sorted(grey(truth, 12).psnr, reverse=True) == every
+
+
+def test_a_comparison_scores_the_matched_pairs():
+    truth = pictures(0, 5, 1, 8, 8)
+    answer = 1.2 * truth[[4, 1]] + 0.05
+    found = compare(truth, answer)
+    assert dict(zip(found.rows.tolist(), found.columns.tolist(), strict=True)) == {4: 0, 1: 1}
+    assert found.psnr.tolist() == [psnr(truth[1], answer[1]), psnr(truth[4], answer[0])]
+    assert found.ssim.tolist() == [ssim(truth[1], answer[1].clip(0, 1)), ssim(truth[4], answer[0].clip(0, 1))]
+    assert np.isnan(compare(truth, np.full((2, 1, 8, 8), np.nan)).psnr).tolist() == [True, True]
 
 
 def test_expected_psnr_of_grey_against_uniform_noise():
     noise = pictures(3, 64, 3, 32, 32)  # variance 1/12: 10.79 dB
-    assert psnr_grey(noise).mean() == pytest.approx(10 * np.log10(12), abs=0.05)
+    assert grey(noise, 64).psnr.mean() == pytest.approx(10 * np.log10(12), abs=0.05)

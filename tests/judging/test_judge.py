@@ -1,12 +1,17 @@
 """The judge: findings with a known score, failed findings, controls."""
 
 import json
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fedunlearn.errors import DataError
-from fedunlearn.judging import METRIC_NAMES, METRICS, AnswerKey, Answers, Case, Metric, judge_failure, judge_finding
+from fedunlearn.judging import METRICS, AnswerKey, Answers, Case, Metric, judge_failure, judge_finding
+from fedunlearn.judging.judge import METRIC_NAMES
 from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Reconstructions
 
 IMAGES = np.random.default_rng(0).random((12, 1, 8, 8), dtype=np.float32)
@@ -71,6 +76,48 @@ def test_reconstructions(case):
     assert verdict.details["updates"][0]["labels"] == [0, 1, 2, 0]
     np.testing.assert_array_equal(verdict.arrays["originals-0"], truth)
     np.testing.assert_allclose(verdict.arrays["rebuilt-0"], truth, atol=0.011)
+
+
+TRIVIAL = {
+    "psnr-grey": lambda truth, public: np.full_like(truth[0], 0.5),
+    "psnr-batch-mean": lambda truth, public: truth.mean(axis=0),
+    "psnr-public-mean": lambda truth, public: public,
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    sizes=st.lists(st.tuples(st.integers(2, 9), st.integers(1, 9)), min_size=1, max_size=3),
+    answer=st.sampled_from(sorted(TRIVIAL)),
+)
+def test_a_trivial_answer_scores_its_own_baseline_and_never_above(seed, sizes, answer):
+    draws = np.random.default_rng(seed)
+    images = draws.random((27, 1, 8, 8), dtype=np.float32) * draws.random((27, 1, 1, 1), dtype=np.float32)
+    public, rebuilt = images[::2].mean(axis=0), []
+    with tempfile.TemporaryDirectory() as folder:
+        key = AnswerKey(Path(folder))
+        for client, (true, made) in enumerate(sizes):
+            ids = draws.permutation(27)[:true]
+            key.write_update("trunk", 1, client, ids, ids % 4)
+            rebuilt.append(np.repeat(TRIVIAL[answer](images[ids], public)[None], made, axis=0))
+        targets = tuple((1, client) for client in range(len(sizes)))
+        finding = Reconstructions(targets, tuple(rebuilt), tuple(np.zeros(len(r), int) for r in rebuilt), "known")
+        truth = Answers(key.folder)
+        case = Case("trunk", False, (), truth, 4, lambda ids: images[ids], public, np.random.default_rng(0))
+        metrics = judge_finding(finding, case).metrics
+    assert metrics["psnr"].value == metrics[answer].value
+    assert metrics["psnr"].baseline == max(metrics[name].value for name in TRIVIAL)
+    for name in ("psnr", "ssim", "rebuilt-share", "psnr-best"):
+        assert metrics[name].value <= metrics[name].baseline
+
+
+def test_a_trivial_answer_that_is_not_known_for_every_update_is_no_baseline(case):
+    AnswerKey(case().answers.folder).write_update("trunk", 2, 0, [5], [1])  # a single image is its own batch mean
+    finding = Reconstructions(((1, 0), (2, 0)), (IMAGES[[0, 1, 2, 4]], IMAGES[[5]]), (LABELS[:4], LABELS[:1]), "known")
+    metrics = judge_finding(finding, case()).metrics
+    assert np.isnan(metrics["psnr-batch-mean"].value)
+    assert metrics["psnr"].baseline == max(metrics[name].value for name in ("psnr-grey", "psnr-public-mean"))
 
 
 def test_fewer_reconstructions_than_images_leave_the_rest_lost(case):
@@ -150,8 +197,7 @@ def test_notes_become_json(case):
     json.dumps(plain, allow_nan=False)
 
 
-def test_metric_survives_json():
-    metric = Metric(0.5, 4, (0.1, 0.9), chance=0.1)
-    again = Metric.from_json(json.loads(json.dumps(metric.to_json(), allow_nan=False)))
-    assert again.with_values(baseline=0, control=0, oracle=0) == metric.with_values(baseline=0, control=0, oracle=0)
-    assert np.isnan([again.baseline, again.control, again.oracle]).all()
+def test_a_metric_becomes_json():
+    plain = json.loads(json.dumps(Metric(0.5, 4, (0.1, np.nan), chance=0.1).to_json(), allow_nan=False))
+    unknown = dict.fromkeys(("baseline", "control", "oracle"))
+    assert plain == {"value": 0.5, "n": 4, "ci": [0.1, None], "chance": 0.1, **unknown}

@@ -2,11 +2,12 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fedunlearn.judging import AttackRow, Metric
+from fedunlearn.judging import AttackRow, Metric, judge_failure
 from fedunlearn.judging.groups import cell_label, group_cells
 from fedunlearn.judging.intervals import wilson
 from fedunlearn.judging.summary import summarise, write_summary
@@ -80,6 +81,29 @@ def test_false_alarms_are_counted_on_each_control_and_together(summary):
     assert control["ci"] == pytest.approx(wilson(1, 20))
     assert pick(summary["alarms"], group="FedSGD", on="both")["n"] == 40
     assert control["nominal"] == 0.05
+    assert control["failed"] == 0
+
+
+def test_a_failed_attack_on_a_control_is_counted_and_is_no_quiet_one():
+    cells = [cell("fedsgd", seed, hit=1.0, alarm=1.0) for seed in range(4)]
+    for results in cells[:3]:  # the first rows on record say nothing, not even of the nominal level
+        failed = judge_failure("forgotten-classes", control=True)
+        row = AttackRow("bias-drop", "server", "updates", "control", "forgotten-classes", failed.metrics)
+        results["attacks"][1] = replace(row, status="failed").to_json()
+    alarms = summarise(cells)["alarms"]
+    control = pick(alarms, on="control")
+    assert (control["alarms"], control["n"], control["failed"], control["rate"]) == (1, 1, 3, 1.0)
+    assert control["ci"] == pytest.approx(wilson(1, 1))
+    assert control["nominal"] == 0.05
+    both = pick(alarms, on="both")
+    assert (both["alarms"], both["n"], both["failed"]) == (1, 5, 3)
+
+
+def test_an_attack_that_always_fails_on_a_control_has_no_rate():
+    cells = [cell("fedsgd", seed, hit=1.0, alarm=np.nan) for seed in range(4)]
+    control = pick(summarise(cells)["alarms"], on="control")
+    assert (control["alarms"], control["n"], control["failed"], control["rate"]) == (0, 0, 4, None)
+    assert control["ci"] == [None, None]
 
 
 def test_separation_of_request_and_control(summary):

@@ -74,19 +74,6 @@ def test_the_proximal_term_is_that_of_fedprox(executor: str) -> None:
     assert_same(dict(updates[0].payload), to_weights(model), 1e-6)
 
 
-@pytest.mark.parametrize("executor", ["loop", "vmap"])
-def test_local_steps_can_be_capped(executor: str) -> None:
-    shop = Workshop([12, 2], {"name": "mlp", "width": 12}, executor)
-    capped = {"batch-size": 3, "learning-rate": 0.2, "local-epochs": 3, "max-steps": 4}
-    one_epoch = {"batch-size": 3, "learning-rate": 0.2}
-    worker = shop.worker()
-    updates, _ = perform(worker, shop.order("train", capped))
-    whole, _ = perform(worker, shop.order("train", one_epoch))
-    assert_same(dict(updates[0].payload), dict(whole[0].payload))  # 4 batches make its epoch
-    three_epochs, _ = perform(worker, shop.order("train", one_epoch | {"local-epochs": 3}))
-    assert_same(dict(updates[1].payload), dict(three_epochs[1].payload))  # 3 steps are fewer than 4
-
-
 def gradient_by_torch(model: Classifier, images: torch.Tensor, labels: torch.Tensor) -> Weights:
     loss = torch.nn.functional.cross_entropy(model(images), labels)
     names = [name for name, _ in model.named_parameters()]

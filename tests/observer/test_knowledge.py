@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fedunlearn.models import load_weights
-from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.access import FLAGS, AccessRefused
 from tests.observer.recorded import Federation, Watcher, blank, digits, knowledge, non_iid, recorded_run
 
 IMAGES, LABELS = digits()[0][-50:], digits()[1][-50:]
@@ -31,6 +31,24 @@ def test_flags_decide_what_is_known(tape, flags, known):
     facts = knowledge(tape, Watcher("updates", flags), **TOLD)
     members = ("public_images", "public_labels", "candidates", "learning")
     assert {name for name in members if getattr(facts, name) is not None} == known
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+def test_every_flag_that_is_offered_tells_something(tape, flag):
+    def known(flags):
+        facts = knowledge(tape, Watcher("updates", flags), "forgotten", **TOLD)
+        view, found = tape.view(Watcher("updates", flags), "forgotten"), set()
+        for source in (facts, view):
+            for member in (name for name in dir(source) if not name.startswith("_")):
+                try:
+                    value = getattr(source, member)
+                except AccessRefused:
+                    continue
+                if value is not None:
+                    found.add(member)
+        return found
+
+    assert known((flag,)) > known(())
 
 
 def test_probabilities_are_those_of_the_final_model(tape):

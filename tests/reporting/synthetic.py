@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
+from fedunlearn.names import CONTROLS, TRUNK
 from fedunlearn.observer.findings import Finding, ForgottenClasses, LabelCounts, Membership, Reconstructions
 from fedunlearn.reporting import save_verdict, write_results
 
@@ -38,7 +39,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def request_scores(seed: int, branch: str) -> ForgottenClasses:
     """A class score that points at the forgotten class on every branch where it was forgotten."""
     scores = np.random.default_rng([seed, len(branch)]).normal(0, 0.03, 10)
-    if branch not in ("control", "placebo"):
+    if branch not in CONTROLS:
         scores[FORGOTTEN] += 0.4 if branch != "retrain-other-init" else 0.04
     named = tuple(np.flatnonzero(scores > 0.15).tolist())
     return ForgottenClasses(scores, named, {"nominal-false-alarm-rate": 0.05})
@@ -83,7 +84,7 @@ def attacks(folder: Path, seed: int, noise: float) -> list[dict[str, Any]]:
     for number, (name, branch, finds, finding) in enumerate(found):
         case = Case(
             branch=branch,
-            control=branch in ("control", "placebo"),
+            control=branch in CONTROLS,
             request_ids=() if branch == "trunk" else ("request-1",),
             answers=Answers(folder / "answers"),
             num_classes=10,
@@ -91,7 +92,7 @@ def attacks(folder: Path, seed: int, noise: float) -> list[dict[str, Any]]:
             public_mean=images.mean(axis=0),
             rng=np.random.default_rng(number),
         )
-        verdict = judge_failure(finds) if finding is None else judge_finding(finding, case)
+        verdict = judge_failure(finds, control=case.control) if finding is None else judge_finding(finding, case)
         details, pictures = save_verdict(folder, f"{name}-server-{branch}-{number}", verdict)
         status = {"status": "failed", "reason": "ValueError: no noise <left>"} if finding is None else {}
         row = AttackRow(name, "server", "updates", branch, finds, verdict.metrics, (), 500, 1.2, **status)
@@ -108,7 +109,7 @@ def curve(branch: str, draws: np.random.Generator) -> list[dict[str, Any]]:
     for round in range(start, stop + 1):
         accuracy = 0.95 - 0.8 * np.exp(-round / 3) + draws.normal(0, 0.01)
         gone = 0.0 if branch.startswith("retrain") else max(0.0, 1 - 0.4 * (round - REQUEST_ROUND))
-        known = branch in ("trunk", "control", "placebo")
+        known = branch in (TRUNK, *CONTROLS)
         rows.append(
             {
                 "branch": branch,

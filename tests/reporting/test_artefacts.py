@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fedunlearn.judging import Verdict
-from fedunlearn.reporting import save_array, save_images, save_verdict
-from fedunlearn.reporting.artefacts import load_arrays, pixels
+from fedunlearn.reporting.artefacts import load_arrays, pixels, save_array, save_images, save_verdict
 
 
 def test_rows_of_pictures_are_written_below_each_other(tmp_path):

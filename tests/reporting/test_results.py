@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fedunlearn.errors import DataError
-from fedunlearn.judging import METRIC_NAMES
+from fedunlearn.judging.judge import METRIC_NAMES
 from fedunlearn.observer.access import ACCESS_LEVELS
 from fedunlearn.reporting import read_results, write_results
 from fedunlearn.reporting.results import SCHEMA, cell_folders, schema

@@ -12,8 +12,10 @@ from rich.console import Console
 import fedunlearn.judging
 import fedunlearn.reporting
 from fedunlearn.judging.summary import summarise
+from fedunlearn.names import CONTROLS
 from fedunlearn.reporting import read_results, words
 from fedunlearn.reporting.headline import tiles
+from fedunlearn.reporting.html import render
 from fedunlearn.reporting.results import cell_folders
 from fedunlearn.reporting.table import print_results
 
@@ -61,6 +63,33 @@ def test_a_false_alarm_is_said(single):
     assert "False alarm on control, where no class was forgotten" in str(words.findings(results))
 
 
+def test_attacks_that_gave_no_answer_are_neither_quiet_nor_wrong(single):
+    results = copy.deepcopy(read_results(single))
+    for row in results["attacks"]:
+        if row["name"] == "bias-drop" and row["branch"] in ("control", "federaser"):
+            for metric in row["metrics"].values():
+                metric |= {"value": None, "n": 0, "chance": None}
+            row |= {"status": "failed", "reason": "ValueError: oops", "details": {}}
+    rows = [row for row in results["attacks"] if row["name"] == "bias-drop"]
+    sentence = words.finding("forgotten-classes", rows, [])
+    assert "ranks the forgotten class 3 first after finetune and retrain" in sentence
+    assert "(chance is 10%). No answer after federaser. No false alarm on placebo. No answer on control." in sentence
+    found = {tile.topic: tile for tile in tiles(results)}
+    assert "false alarms 0 of 1 controls" in found["forgotten class"].note
+
+
+def test_failed_attacks_on_controls_stand_beside_the_alarms(seeds):
+    cells = [copy.deepcopy(results) for results in cells_of(seeds)]
+    for results in cells[:2]:
+        row = next(r for r in results["attacks"] if (r["name"], r["branch"]) == ("bias-drop", "control"))
+        row["metrics"]["false-alarm"]["value"] = None
+    summary = summarise(cells)
+    assert "0 of 3 (2 failed)" in shown(cells, summary)
+    page = render([seeds] * len(cells), cells, summary)
+    assert "0 of 3 (2 failed)" in page
+    assert "0 of 5</td>" in page
+
+
 def test_samples_without_a_class_leave_nothing_to_rank(single):
     results = copy.deepcopy(read_results(single))
     rows = [row for row in results["attacks"] if row["name"] == "bias-drop"]
@@ -70,7 +99,7 @@ def test_samples_without_a_class_leave_nothing_to_rank(single):
     sentence = words.finding("forgotten-classes", rows, [])
     assert sentence.startswith("No whole class was forgotten; bias-drop names a class after federaser, finetune and")
     assert "forgotten class" not in {tile.topic for tile in tiles(results)}
-    controls = [row for row in rows if row["branch"] in words.CONTROLS]
+    controls = [row for row in rows if row["branch"] in CONTROLS]
     assert words.finding("forgotten-classes", controls, []).startswith("bias-drop was run on the controls only.")
 
 

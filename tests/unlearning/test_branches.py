@@ -65,6 +65,9 @@ def test_control_uses_all_data_whatever_is_open():
 def test_the_input_model_is_not_modified():
     for name in UNLEARNERS:
         if not UNLEARNERS[name].needs_history:
+            before, _, _ = run(name, {}, rounds=0, trained=0)
             model, _, _ = run(name, {0: np.arange(4)})
-            again, _, _ = run(name, {0: np.arange(4)})
-            np.testing.assert_array_equal(model["w"], again["w"])
+            untouched, _ = federation(CENTRES)
+            expected = ordinary(clients=3).run(untouched, {"w": np.zeros(3)}, 4)
+            np.testing.assert_array_equal(model["w"], expected["w"])
+            np.testing.assert_array_equal(before["w"], 0)

@@ -6,18 +6,17 @@ from scipy import stats
 FEWEST = 5  # classes below which nothing stands out from the rest
 
 
-def outliers(scores: np.ndarray, alpha: float, most: int | None = None) -> tuple[int, ...]:
+def outliers(scores: np.ndarray, alpha: float) -> tuple[int, ...]:
     """Return the classes whose scores lie above what the other classes' spread explains.
 
-    The generalised extreme Studentised deviate test (Rosner, Technometrics 25, 1983), one-sided: of up to `most`
-    highest scores, taken out one by one, as many are outliers as the last significant one says. One masked by
-    another is found. Deviation: Student's t has half of Rosner's degrees of freedom, as classes differ in how much
+    The generalised extreme Studentised deviate test (Rosner, Technometrics 25, 1983), one-sided: of up to a third
+    of the scores, the highest taken out one by one, as many are outliers as the last significant one says. One masked
+    by another is found. Deviation: Student's t has half of Rosner's degrees of freedom, as classes differ in how much
     their scores vary: with Rosner's own, 5 to 20 % of control runs raised an alarm at a nominal 5 %.
 
     Args:
         scores: (num_classes,), finite.
         alpha: nominal false-alarm level.
-        most: how many can be named, default a third of the classes.
 
     Returns:
         Ascending class numbers; none where there are fewer than 5 classes or all scores are equal.
@@ -30,7 +29,7 @@ def outliers(scores: np.ndarray, alpha: float, most: int | None = None) -> tuple
     if n < FEWEST:
         return ()
     left, order, found = np.arange(n), [], 0
-    for i in range(1, (n // 3 if most is None else most) + 1):
+    for i in range(1, n // 3 + 1):
         rest = scores[left]
         spread = rest.std(ddof=1)
         if not spread:

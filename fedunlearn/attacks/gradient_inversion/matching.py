@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
 from fedunlearn.attacks.gradient_inversion.objectives import OBJECTIVES, total_variation
-from fedunlearn.attacks.gradient_inversion.optimisers import OPTIMISERS, Candidate, Loss, Watch, flushed_denormals
+from fedunlearn.attacks.gradient_inversion.optimisers import OPTIMISERS, Candidate, Loss, flushed_denormals
 from fedunlearn.attacks.gradients import mean_gradient
 from fedunlearn.attacks.label_restoration.restoring import round_counts
 from fedunlearn.attacks.targets import Clients, Target, UpdateSettings, choose_targets
@@ -22,6 +23,8 @@ from fedunlearn.observer.access import Access
 from fedunlearn.observer.findings import LabelCounts, Reconstructions
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
+
+RestartWatch = Callable[[int, int, float], None]  # (number of the restart from 1, steps done, loss)
 
 
 class MatchingSettings(UpdateSettings):
@@ -81,7 +84,7 @@ class GradientMatching(Attack):
                 converted = True
                 counts = round_counts(counts.astype(float), min(settings.images, update.num_examples))
             labels.append(np.repeat(np.arange(len(counts)), counts))
-            watch = _watch(knowledge, target)
+            watch = _watch(knowledge, target[1])
             rebuilt.append(rebuild(model, gradient, labels[-1], knowledge.image_shape, settings, rng, watch))
         notes = {
             "losses": [candidate.loss for candidate in rebuilt],
@@ -106,7 +109,7 @@ def rebuild(
     image_shape: tuple[int, int, int],
     settings: MatchingSettings,
     rng: np.random.Generator,
-    watch: Watch = lambda done, loss: None,
+    watch: RestartWatch = lambda restart, done, loss: None,
 ) -> Candidate:
     """Search for images with these labels whose mean gradient at `model` matches.
 
@@ -117,7 +120,7 @@ def rebuild(
         image_shape: (channels, height, width).
         settings: objective, optimiser and how long.
         rng: for the starts.
-        watch: called now and then with (steps done, loss).
+        watch: called now and then with (number of the restart from 1, steps done, loss).
 
     Returns:
         n images and their loss; NaN images where every restart diverged.
@@ -126,9 +129,11 @@ def rebuild(
     loss = matching_loss(model, gradient, torch.from_numpy(labels).to(device), settings)
     best: Candidate | None = None
     with flushed_denormals():
-        for _ in range(settings.restarts):
+        for restart in range(1, settings.restarts + 1):
             start = torch.from_numpy(0.5 + 0.1 * rng.normal(size=(len(labels), *image_shape))).float().to(device)
-            found = OPTIMISERS[settings.optimiser](loss, start, settings.steps, settings.tolerance, watch)
+            found = OPTIMISERS[settings.optimiser](
+                loss, start, settings.steps, settings.tolerance, partial(watch, restart)
+            )
             best = found if best is None or found.loss < best.loss else best
             if best.loss <= settings.tolerance:
                 break
@@ -150,9 +155,8 @@ def matching_loss(model: Classifier, gradient: Weights, labels: Tensor, settings
     return loss
 
 
-def _watch(knowledge: Knowledge, target: Target) -> Callable[[int, float], None]:
-    def tell(done: int, loss: float) -> None:
-        if knowledge.progress:
-            knowledge.progress(f"gradient-matching, round {target[0]} client {target[1]}: step {done}, loss {loss:.2g}")
+def _watch(knowledge: Knowledge, client: int) -> RestartWatch:
+    def tell(restart: int, done: int, loss: float) -> None:
+        knowledge.progress(f"client {client}, restart {restart}, step {done}, loss {loss:.2g}")
 
     return tell

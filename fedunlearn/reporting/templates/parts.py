@@ -133,7 +133,7 @@ TEXT = r"""
 <div class="scroll"><table>
 <tr><th>cells</th><th>attack</th><th>on</th><th class="n">alarms</th><th class="n">rate</th><th class="n">95 % interval</th><th class="n">nominal</th></tr>
 {% for row in summary.alarms %}
-<tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.on }}</td><td class="n">{{ row.alarms }} of {{ row.n }}</td><td class="n big">{{ formats.percent(row.rate) }}</td><td class="n">{{ formats.span("false-alarm", row.ci) }}</td><td class="n">{{ formats.percent(row.nominal) }}</td></tr>
+<tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.on }}</td><td class="n">{{ row.alarms }} of {{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n big">{{ formats.percent(row.rate) }}</td><td class="n">{{ formats.span("false-alarm", row.ci) }}</td><td class="n">{{ formats.percent(row.nominal) }}</td></tr>
 {% endfor %}
 </table></div>
 {% endif %}

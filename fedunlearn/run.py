@@ -1,0 +1,189 @@
+"""The moving parts of one cell: the federation, those who listen to it, and what has come out so far."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedunlearn.branching import Branch, serve
+from fedunlearn.errors import NonFiniteModel, QuorumLost
+from fedunlearn.federation import Engine, Federation, Order, Outcome, Spent, Update, Weights
+from fedunlearn.journal import Journal
+from fedunlearn.judging import AnswerKey
+from fedunlearn.monitor import Monitor, Row
+from fedunlearn.observer.tape import Tape, keeps_for
+from fedunlearn.reporting.tensorboard import Board
+from fedunlearn.requests import Ledger, UnlearningRequest
+from fedunlearn.scenario import TRUNK, ObserverSettings
+from fedunlearn.stage import Stage
+from fedunlearn.trunk import save_model, train_or_load
+from fedunlearn.unlearning import History
+
+Requests = Sequence[tuple[UnlearningRequest, UnlearningRequest]]  # each with its placebo
+
+
+@dataclass(frozen=True)
+class Telling:
+    """Who is told how far a run is.
+
+    Attributes:
+        begin: called with what comes next, and its number of rounds (0 where it has none).
+        row: called with each finished round.
+    """
+
+    begin: Callable[[str, int], None]
+    row: Callable[[Row], None]
+
+
+class Run:
+    """One cell on its way.
+
+    Attributes:
+        answers: where the truth is written down.
+        tape: what the observers could see.
+        branches: one summary per finished branch, the trunk's first.
+        rows: one per round.
+        spent: what each branch cost.
+        failures: the branches that could not go on, and why.
+        recording_seconds: what the tape and TensorBoard took while rounds went on.
+    """
+
+    def __init__(self, stage: Stage, folder: Path, engine: Engine, board: Board | None, tell: Telling) -> None:
+        self._stage, self._folder, self._board, self._tell = stage, folder, board, tell
+        self.answers = AnswerKey(folder / "answers")
+        self._keeps = keeps_for(
+            stage.scenario.observers, [stage.scenario.trunk_rounds] if stage.scenario.requests else []
+        )
+        self.tape = Tape(folder / "tape", self._keeps)
+        self._monitor = Monitor(stage, self._on_row)
+        self._federation = Federation(engine, stage.held, Journal(folder / "journal"), TRUNK)
+        self._federation.round_listeners += [self._monitor.on_round, self._on_round]
+        self._federation.model_listeners += [self._monitor.on_model, self._on_model]
+        self._forgotten = np.empty(0, np.int64)
+        self._rounds: Counter[str] = Counter()
+        self.recording_seconds = 0.0
+        self.branches: list[dict[str, Any]] = []
+        self.rows: list[Row] = []
+        self.spent: list[Spent] = []
+        self.failures: list[dict[str, str]] = []
+
+    @property
+    def branch_ids(self) -> list[str]:
+        """The finished branches, without the trunk."""
+        return [branch["id"] for branch in self.branches[1:]]
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """Count the seconds that the tape and TensorBoard take."""
+        began = time.perf_counter()
+        yield
+        self.recording_seconds += time.perf_counter() - began
+
+    def _on_row(self, row: Row) -> None:
+        self._tell.row(row)
+        if self._board:
+            scalars = ("accuracy", "loss", "forget_accuracy", "retain_accuracy", "seconds")
+            failures = len(row["failures"])
+            with self._recording():
+                self._board.round(row["branch"], row["round"], failures=failures, **{k: row[k] for k in scalars})
+
+    def _on_model(self, branch: str, call: int, weights: Weights) -> None:
+        with self._recording():
+            self.tape.on_model(branch, call, weights)
+
+    def _on_round(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
+        with self._recording():
+            self._record(branch, order, outcomes)
+
+    def _record(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
+        self.tape.on_round(branch, order, outcomes)
+        self._rounds[branch] += 1
+        if self._board and order.task.reply != "statistics" and self._keeps(branch, self._rounds[branch]):
+            updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
+            groups = {u.client_id: "forget" if u.client_id in order.current else "retain" for u in updates}
+            self._board.updates(branch, order.call, updates, order.weights, groups)
+
+    def train_trunk(self, trunk_folder: Path) -> tuple[Weights, History]:
+        """Train up to the first request; return the model and what the server has stored by then."""
+        stage = self._stage
+        self._tell.begin("training", stage.scenario.trunk_rounds)
+        trunk = train_or_load(stage, self._federation, trunk_folder, self._monitor)
+        self.rows += self._monitor.take_rows()
+        everything = self.tape.view(ObserverSettings(name="answers", access="updates", rounds=("all",)), TRUNK)
+        for round in filter(lambda number: self._keeps(TRUNK, number), range(1, everything.num_rounds + 1)):
+            for client in everything.clients(round):
+                ids = stage.samples_behind(round, client)
+                self.answers.write_update(TRUNK, round, client, ids, stage.dataset.labels(ids).tolist())
+        return trunk.weights, History(
+            archive=Journal(self._folder / "journal"),
+            rounds=trunk.rounds,
+            initial=stage.fresh(0),
+            fresh=stage.fresh,
+            training=stage.training,
+            learning_rate=stage.scenario.federation.learning_rate,
+            parameters=stage.parameters,
+        )
+
+    def enter_requests(self, requests: Requests, trunk: Weights) -> None:
+        """Write down what the accepted requests are about, and how the trunk's model does on it."""
+        classes: set[int] = set()
+        for request, _ in requests:
+            self.answers.write_request(request.id, request.whole_classes, request.samples)
+            self._forgotten = np.union1d(self._forgotten, np.concatenate(list(request.samples.values())))
+            classes.update(request.whole_classes)
+        self._monitor.watch_classes(tuple(sorted(classes)))
+        self._finish(Branch(TRUNK, TRUNK), self._federation, trunk, (), 0)
+
+    def serve(self, branch: Branch, trunk: Weights, history: History, requests: Requests, ledger: Ledger) -> None:
+        """Run one branch from the trunk's model to the end, and judge what it became."""
+        federation = self._federation.fork(branch.id)
+        self._tell.begin(branch.id, 0)
+        around = any("around-request" in observer.rounds for observer in self._stage.scenario.observers)
+        note = self.tape.request if around else lambda branch: None
+        try:
+            served = serve(self._stage, branch, trunk, federation, history, requests, ledger, note)
+        except (QuorumLost, NonFiniteModel) as error:  # the other branches can still tell something
+            self.failures.append({"branch": branch.id, "reason": str(error)})
+            self.rows += self._monitor.take_rows()
+            return
+        self.tape.mark(
+            branch.id,
+            request_round=self._stage.scenario.trunk_rounds,
+            before=trunk,
+            after=served.after,
+            final=served.final,
+            method=branch.name,
+        )
+        self.rows += self._monitor.take_rows()
+        ids = tuple(request.id for request, _ in requests)
+        self._finish(branch, federation, served.final, ids, served.extra_rounds)
+
+    def _finish(
+        self, branch: Branch, federation: Federation, final: Weights, request_ids: tuple[str, ...], extra_rounds: int
+    ) -> None:
+        """Keep a branch's final model and say how good it is."""
+        metrics, details = self._monitor.judge_branch(final, self._forgotten)
+        summary = {
+            "id": branch.id,
+            "name": branch.name,
+            "replica": branch.replica,
+            "request_ids": list(request_ids),
+            "extra_rounds": extra_rounds,
+            "sha256": save_model(self._folder / "checkpoints", branch.id, final),
+            "metrics": metrics,
+            "seconds": federation.spent.round_seconds,
+            "client_seconds": federation.spent.client_seconds,
+            "bytes": federation.spent.bytes,
+            "details": details,
+        }
+        self.branches.append(summary)
+        self.spent.append(federation.spent)
+        if self._board:
+            self._board.branch(summary, self._stage.dataset.class_names)

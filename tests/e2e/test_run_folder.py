@@ -1,0 +1,78 @@
+"""What a run leaves on disk can be trusted: models hash to what was published, and a resume notices changed data."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pytest
+from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
+
+from fedunlearn.federation import weights_sha256
+from fedunlearn.storage import read_arrays
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("folder") / "run"
+    run("run", SCENARIO, "--out", folder)
+    return folder
+
+
+def test_stored_models_hash_to_the_published_sums(finished):
+    for branch, sha in hashes(finished).items():
+        assert weights_sha256(read_arrays(finished / "checkpoints" / f"{branch}.safetensors")[0]) == sha
+
+
+def test_the_ledger_knows_every_branch(finished):
+    database = sqlite3.connect(finished / "ledger.sqlite")
+    rows = database.execute("SELECT request, branch, state, before, after FROM served").fetchall()
+    database.close()
+    assert {(request, branch) for request, branch, *_ in rows} == {
+        (f"request-{n}", branch) for n in (1, 2) for branch in set(hashes(finished)) - {"trunk"}
+    }
+    assert {state for _, _, state, *_ in rows} == {"done"}
+    assert all(len(before) == len(after) == 64 for *_, before, after in rows)
+
+
+def test_the_resolved_scenario_names_device_and_executor(finished):
+    text = (finished / "scenario.toml").read_text()
+    assert 'executor = "loop"' in text
+    assert 'device = "cpu"' in text
+
+
+def test_results_count_what_branches_cost(finished):
+    branches = {branch["id"]: branch for branch in results(finished)["branches"]}
+    assert branches["finetune"]["extra_rounds"] == branches["control"]["extra_rounds"] == 4
+    assert branches["retrain"]["extra_rounds"] == 3 + 4
+    assert branches["federaser"]["extra_rounds"] == 3 + 4
+    assert all(branch["bytes"] > 0 and branch["client_seconds"] > 0 for branch in branches.values())
+
+
+def test_a_resume_on_changed_data_is_refused(tmp_path):
+    draws = np.random.default_rng(0)
+    for name in ("one", "two"):
+        images = draws.random((300, 1, 8, 8)).astype(np.float32)
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "data.npz", images=images, labels=np.arange(300) % 10)
+    data = tmp_path / "data"
+    data.symlink_to(tmp_path / "one")
+    changes = [f'--set=data={{path="{data}",format="npz"}}', "--set=federation.local-epochs=3"]
+    folder = tmp_path / "run"
+    kill_when(start("run", SCENARIO, "--out", folder, *changes), folder / "journal/trunk.0/000002.safetensors")
+    data.unlink()
+    data.symlink_to(tmp_path / "two")
+    _, error = run("run", SCENARIO, "--out", folder, *changes, "--resume", expect=2)
+    assert error.splitlines()[-1].startswith("error: ")
+    assert "was begun with dataset" in error
+
+
+def test_a_branch_that_cannot_be_finished_does_not_take_the_others_with_it(tmp_path):
+    faults = '--set=faults=[{kind="raise",rounds=[5]}]'
+    out, error = run("run", SCENARIO, "--out", tmp_path / "run", faults, "--set=requests.0.round=4", expect=4)
+    assert "could not be finished" in error
+    told = json.loads((tmp_path / "run" / "results.json").read_text())
+    failed = {failure["branch"] for failure in told["failures"]}
+    assert failed
+    assert failed.isdisjoint(branch["id"] for branch in told["branches"])
+    assert "trunk" in {branch["id"] for branch in told["branches"]}
+    assert {row["state"] for row in told["requests"]} == {"failed"}

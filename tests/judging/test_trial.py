@@ -1,0 +1,163 @@
+"""The trial: attacks that fail, a judge that fails, who hears of progress, which random numbers serve what."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fedunlearn import trial
+from fedunlearn.attacks import Attack
+from fedunlearn.judging import AnswerKey, Answers
+from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership
+from fedunlearn.requests import UnlearningRequest
+from fedunlearn.trial import Trial
+from tests.observer.recorded import CLASSES, SHAPE, Federation, Watcher, blank, digits, non_iid, recorded_run
+
+IMAGES, LABELS = digits()
+HELD = non_iid(3, 600, seed=2)
+REQUEST = UnlearningRequest("request-1", 2, "client", (0,), {0: HELD[0]})
+BRANCHES = ("forgotten", "control")
+
+
+class Named(Watcher):
+    name = "server"
+
+
+class Stub(Attack):
+    """An attack that does what a test says."""
+
+    needs, finds = "labels", "forgotten-classes"
+
+    def __init__(self, act, finds="forgotten-classes"):
+        super().__init__(self.Settings())
+        self.run, self.finds = act, finds
+
+
+@pytest.fixture(scope="module")
+def tape(tmp_path_factory):
+    return recorded_run(tmp_path_factory.mktemp("tape"), Federation(HELD), 2, 1, forget=4)
+
+
+@pytest.fixture
+def stage():
+    def settings(name, branches=None):
+        return SimpleNamespace(name=name, observer="server", branches=branches, settings={})
+
+    outside = np.arange(600, 1797)
+    return SimpleNamespace(
+        seed=3,
+        scenario=SimpleNamespace(observers=[Named("updates", ("candidates",))], attacks=[settings("stub")]),
+        splits=SimpleNamespace(public=outside[:50], test=outside[50:900], judge=outside[900:]),
+        dataset=SimpleNamespace(
+            images=lambda ids: IMAGES[ids], labels=lambda ids: LABELS[ids], num_classes=CLASSES, image_shape=SHAPE
+        ),
+        training=SimpleNamespace(algorithm="fedsgd", settings={"learning-rate": 0.5}),
+        site=SimpleNamespace(device="cpu"),
+        model=blank,
+        another=settings,
+    )
+
+
+@pytest.fixture
+def attack(monkeypatch, tape, stage, tmp_path):
+    """Return the rows of a trial in which every attack does `act`."""
+
+    def run(act, finds="forgotten-classes", branches=BRANCHES, told=lambda text: None):
+        monkeypatch.setattr(trial, "make_attack", lambda settings: Stub(act, finds))
+        key = AnswerKey(tmp_path / "answers")
+        key.write_request("request-1", (4,), REQUEST.samples)
+        made = Trial(stage, tape, key, tmp_path, None, told)
+        return {row["branch"]: row for row in made.attack_all(branches, [(REQUEST, None)])}
+
+    return run
+
+
+def test_an_attack_that_breaks_on_a_control_is_a_failed_alarm(attack):
+    def act(view, knowledge, rng):
+        raise ZeroDivisionError("oops")
+
+    rows = attack(act)
+    assert rows["control"]["status"] == rows["forgotten"]["status"] == "failed"
+    assert rows["control"]["reason"] == "ZeroDivisionError: oops"
+    assert set(rows["control"]["metrics"]) == {"false-alarm", "top-1"}
+    assert rows["control"]["metrics"]["false-alarm"]["value"] is None
+    assert "exact-set" in rows["forgotten"]["metrics"]
+
+
+def test_a_refusal_is_told_from_a_failure(attack):
+    def act(view, knowledge, rng):
+        raise AccessRefused("not for you")
+
+    rows = attack(act)
+    assert (rows["control"]["status"], rows["control"]["reason"]) == ("refused", "not for you")
+    assert "false-alarm" in rows["control"]["metrics"]
+
+
+def test_a_bug_in_the_judge_is_no_failed_attack(attack, monkeypatch):
+    def judge(finding, case):
+        raise ZeroDivisionError("the judge is wrong")
+
+    monkeypatch.setattr(trial, "judge_finding", judge)
+    with pytest.raises(ZeroDivisionError, match="the judge is wrong"):
+        attack(lambda view, knowledge, rng: ForgottenClasses(np.zeros(CLASSES), ()))
+
+
+def test_a_finding_that_no_truth_is_on_record_for_says_so(attack):
+    counts = LabelCounts(((3, 0),), (np.zeros(CLASSES, int),))
+    row = attack(lambda view, knowledge, rng: counts, "labels")["trunk"]
+    assert row["status"] == "failed"
+    assert "no answer for the update of client 0 in round 3" in row["reason"]
+
+
+def test_branches_that_were_not_finished_are_not_attacked(attack, stage):
+    stage.scenario.attacks = [stage.another("stub", ("retrain", "control"))]
+    assert set(attack(lambda view, knowledge, rng: ForgottenClasses(np.zeros(CLASSES), ()))) == {"control"}
+
+
+def test_the_class_of_a_candidate_says_nothing_about_its_membership(attack, tmp_path):
+    asked = []
+
+    def act(view, knowledge, rng):
+        asked.append(knowledge.candidates)
+        return Membership(np.zeros(len(knowledge.candidates[1])))
+
+    attack(act, "membership")
+    truth = Answers(tmp_path / "answers").candidates()
+    assert truth.member.sum() == len(truth.member) / 2 > 50
+    assert set(truth.sample_ids[truth.member]) <= set(HELD[0])
+    np.testing.assert_array_equal(asked[0][1], LABELS[truth.sample_ids])
+    shares = np.bincount(LABELS[HELD[0]], minlength=CLASSES)  # non-IID: what a label-reader would go by
+    assert roc_auc_score(truth.member, shares[asked[0][1]]) == pytest.approx(0.5)
+
+
+def test_no_two_uses_of_the_judges_stream_share_numbers(attack, stage, monkeypatch):
+    used = []
+
+    def spy(seed, stream, round=0, client=0):
+        used.append((stream, round, client))
+        return np.random.default_rng(0)
+
+    monkeypatch.setattr(trial, "rng", spy)
+    stage.scenario.attacks = [stage.another(name) for name in ("a", "b", "c")]
+    attack(lambda view, knowledge, rng: ForgottenClasses(np.zeros(CLASSES), ()), branches=("control",))
+    judged = [entry for entry in used if entry[0] == "judge"]
+    assert len(judged) == len(set(judged)) == 1 + 3
+
+
+def test_progress_names_attack_and_branch_and_comes_sparingly(attack, monkeypatch):
+    clock = iter(np.arange(0, 100, 0.25))
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    told = []
+
+    def act(view, knowledge, rng):
+        for step in range(40):
+            knowledge.progress(f"step {step}")
+        return ForgottenClasses(np.zeros(CLASSES), ())
+
+    attack(act, told=told.append)
+    assert told[0] == "stub on forgotten"
+    assert told[1].startswith("stub on forgotten: step ")
+    assert told[-1].startswith("stub on control: step ")
+    assert 15 <= len(told) <= 30  # 82 texts, a quarter of a second each
