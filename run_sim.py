@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    sys.exit("error: fedunlearn is not installed for this Python; run `make venv`, then use .venv/bin/python")
 
 from fedunlearn.errors import FedUnlearnError, ScenarioError
 
@@ -46,6 +49,7 @@ def run(
 
     try:
         run_experiment(cells, folder, client_app, resume=resume)
+        print(f"report       {folder / 'report.html'}", f"TensorBoard  tensorboard --logdir {folder}", sep="\n")
     except KeyboardInterrupt:
         settings = [word for change in changes for word in ("--set", change)]
         again = ["python", "run_sim.py", "run", str(scenario), *settings, "--out", str(folder), "--resume"]

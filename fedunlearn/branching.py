@@ -68,7 +68,7 @@ def arrive(
         try:
             request = resolve(asked, number, population)
         except Refused as refusal:
-            ledger.refuse(asked.id, asked.round, str(refusal))
+            ledger.refuse(asked.id, asked.round, asked.scope, str(refusal))
             continue
         fake = placebo(request, number, Population(held_by_placebo, labels, classes, stage.seed))
         ledger.accept(request, [branch.id for branch in branches])

@@ -194,9 +194,10 @@ class Ledger:
             row = (request.id, branch, "accepted", "", "", "")
             self._db.execute("INSERT OR IGNORE INTO served VALUES (?, ?, ?, ?, ?, ?)", row)
 
-    def refuse(self, request_id: str, round: int, reason: str) -> None:
+    def refuse(self, request_id: str, round: int, scope: Scope, reason: str) -> None:
         """Record that the request will not be served, and why."""
-        self._record(request_id, round, "refused", reason, "")
+        target = json.dumps({"scope": scope, "target": [], "classes": [], "samples": 0, "clients": []})
+        self._record(request_id, round, "refused", reason, target)
 
     def _record(self, request_id: str, round: int, state: State, reason: str, target: str) -> None:
         row = (request_id, round, state, reason, target)

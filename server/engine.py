@@ -41,7 +41,7 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
         BranchesFailed: when everything is reported, but branches could not be finished.
     """
     check_strategies(cells)
-    claim(out, cells, resume)
+    claim(out, cells, resume=resume)
     with Progress() as progress:
         telling = Telling(progress.begin, progress.row)
         for seat in dict.fromkeys(seat_of(cell) for cell in cells):
@@ -130,16 +130,28 @@ def trunk_folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
     return out / "trunks" / hashlib.sha256(recorded.encode()).hexdigest()[:12]
 
 
-def claim(out: Path, cells: Sequence[Cell], resume: bool) -> None:
-    """Make `out` this run's folder, or make sure that it is."""
+def claim(out: Path, cells: Sequence[Cell], *, resume: bool) -> None:
+    """Make `out` this run's folder, or make sure that it is.
+
+    A folder whose run ended before its first round was finished (because of the data, say) is taken over.
+
+    Raises:
+        BadInput: when it holds something else.
+    """
     text = "\n".join(f"# {cell.name}\n{to_toml(cell.scenario)}" for cell in cells)
-    claim = out / "cells.toml"
-    if claim.exists():
+    mark = out / "cells.toml"
+    if out.exists() and not out.is_dir():
+        raise BadInput(f"--out {out}: is a file; name a folder")
+    if mark.exists() and not any(out.rglob("*.safetensors")):
+        shutil.rmtree(out)
+    elif mark.exists():
         if not resume:
-            raise BadInput(f"{out}: holds a run already; give another --out, or --resume to finish it")
-        if claim.read_text() != text:
-            raise BadInput(f"{out}: holds a run of another scenario; --resume needs the same scenario and settings")
+            raise BadInput(f"--out {out}: holds a run already; give another --out, or --resume to finish it")
+        if mark.read_text() != text:
+            raise BadInput(
+                f"--out {out}: holds a run of another scenario; --resume needs the same scenario and settings"
+            )
     elif out.exists() and any(out.iterdir()):
-        raise BadInput(f"{out}: is not empty and not a run of fedunlearn; give another --out")
+        raise BadInput(f"--out {out}: is not empty and not a run of fedunlearn; give another --out")
     out.mkdir(parents=True, exist_ok=True)
-    claim.write_text(text)
+    mark.write_text(text)

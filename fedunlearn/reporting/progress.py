@@ -21,8 +21,9 @@ def sparingly(tell: Callable[[str], None], seconds: float = 1.0) -> Callable[[st
 
     def told(text: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= seconds:
-            last = time.monotonic()
+        now = time.monotonic()
+        if now - last >= seconds:
+            last = now
             tell(text)
 
     return told

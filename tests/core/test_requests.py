@@ -114,7 +114,7 @@ def test_ledger_survives_reopening_and_tells_the_state(tmp_path):
     request = resolve(asked("class", classes=(1,)), 0, population())
     ledger = Ledger(path)
     ledger.accept(request, ["finetune", "retrain"])
-    ledger.refuse("q", 4, "unknown client 9")
+    ledger.refuse("q", 4, "client", "unknown client 9")
     assert [row["state"] for row in ledger.rows()] == ["accepted", "refused"]
     ledger.serve("r", "finetune", "running", before="aa")
     ledger.close()

@@ -76,3 +76,25 @@ def test_a_branch_that_cannot_be_finished_does_not_take_the_others_with_it(tmp_p
     assert failed.isdisjoint(branch["id"] for branch in told["branches"])
     assert "trunk" in {branch["id"] for branch in told["branches"]}
     assert {row["state"] for row in told["requests"]} == {"failed"}
+
+
+def test_a_run_that_never_finished_a_round_leaves_its_folder_free(tmp_path):
+    folder = tmp_path / "run"
+    run("run", SCENARIO, "--out", folder, "--set=data.train=999999", expect=2)
+    run("run", SCENARIO, "--out", folder, "--set=attacks=[]")
+    assert (folder / "report.html").exists()
+
+
+def test_the_end_of_a_run_says_where_to_look(finished, tmp_path):
+    out, _ = run("run", SCENARIO, "--out", tmp_path / "run", "--set=attacks=[]")
+    assert out.splitlines()[-2:] == [
+        f"report       {tmp_path / 'run' / 'report.html'}",
+        f"TensorBoard  tensorboard --logdir {tmp_path / 'run'}",
+    ]
+
+
+def test_a_file_as_run_folder_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    _, error = run("run", SCENARIO, "--out", tmp_path / "file", expect=2)
+    assert error.count("\n") == 1
+    assert (tmp_path / "file").read_text() == "mine"

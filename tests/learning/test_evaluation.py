@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 
-from fedunlearn.learning import evaluate
+from fedunlearn.learning import Evaluation, evaluate, evaluate_samples
 from fedunlearn.models import Architecture, build, to_weights
-from tests.learning.workshop import assert_same
+from tests.learning.workshop import MemorySamples, assert_same
 
 
 @pytest.mark.parametrize("batch", [1, 7, 512])
@@ -44,4 +44,40 @@ def test_no_images_give_nan_not_zero() -> None:
     result = evaluate(model, np.zeros((0, 1, 8, 8), np.float32), np.zeros(0, np.int64))
     assert np.isnan(result.accuracy)
     assert np.isnan(result.loss)
+    assert result.probabilities.shape == (0, 4)
+
+
+class Sparing(MemorySamples):
+    """Samples of which no more than `most` images are ever read at once."""
+
+    most = 7
+
+    def images(self, ids: np.ndarray) -> np.ndarray:
+        assert len(ids) <= self.most
+        return super().images(ids)
+
+
+def assert_equal(one: Evaluation, other: Evaluation) -> None:
+    assert (one.accuracy, one.loss) == (other.accuracy, other.loss)
+    np.testing.assert_array_equal(one.predictions, other.predictions)
+    np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+@pytest.mark.parametrize("model", [Architecture("lenet"), Architecture("resnet18", norm="batch", width=4)])
+@pytest.mark.parametrize("count", [1, 7, 8, 20, 21])
+def test_samples_read_in_batches_give_the_same_to_the_last_bit(model: Architecture, count: int) -> None:
+    draws = np.random.default_rng(count)
+    classifier = build(model, (1, 8, 8), 4, draws)
+    samples = Sparing(draws.random((30, 1, 8, 8), np.float32), draws.integers(0, 4, 30))
+    ids = draws.permutation(30)[:count]
+    whole = evaluate(classifier, samples.x[ids], samples.y[ids], batch=7)
+    assert_equal(evaluate_samples(classifier, samples, ids, "cpu", batch=7), whole)
+    assert classifier.training
+
+
+def test_no_samples_give_nan_not_zero() -> None:
+    model = build(Architecture("mlp"), (1, 8, 8), 4, np.random.default_rng(0))
+    samples = Sparing(np.zeros((3, 1, 8, 8), np.float32), np.zeros(3, np.int64))
+    result = evaluate_samples(model, samples, np.zeros(0, np.int64), "cpu")
+    assert np.isnan([result.accuracy, result.loss]).all()
     assert result.probabilities.shape == (0, 4)

@@ -2,7 +2,7 @@
 
 import gc
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from fedunlearn.data import open_dataset, prepare, save_partition
 from fedunlearn.federation import Job, Order, Task, Update, select_samples
 from fedunlearn.learning import LocalClient, Site, Worker, choose_executor, worker_for
 from fedunlearn.models import MODELS, Architecture, build, to_weights
+from fedunlearn.randomness import rng
 from fedunlearn.scenario import DataSettings
-from tests.learning.workshop import Workshop, assert_same, client_half, mlp, perform
+from tests.learning.workshop import MemorySamples, Workshop, assert_same, client_half, mlp, perform
 
 SETTINGS = {"batch-size": 3, "learning-rate": 0.1}
 
@@ -106,6 +107,49 @@ def test_new_client_halves_need_no_other_change(executor: str) -> None:
     assert failures == {1: "ValueError: bad luck"}
     np.testing.assert_allclose(updates[2].payload["mean"], shop.samples.x[shop.partition[2]].mean(0), rtol=1e-5)
     assert (updates[0].payload["draws"] != updates[2].payload["draws"]).all()
+
+
+def drawing(client: LocalClient, settings: Mapping[str, Any]) -> Update:
+    share = client.labels.double().mean().item()
+    return Update(client.client_id, "statistics", {"draws": client.rng("noise").random(3), "share": np.array(share)}, 1)
+
+
+@pytest.mark.parametrize("executor", ["loop", "vmap"])
+def test_a_client_draws_its_own_numbers_in_any_company(executor: str) -> None:
+    shop = mlp([4, 2, 4], executor=executor)
+    worker = shop.worker()
+    with client_half("drawing", drawing):
+        order = replace(shop.order("drawing", {}), call=5)
+        together, _ = perform(worker, order)
+        alone, _ = perform(worker, replace(order, jobs={2: Job()}))
+        next_call, _ = perform(worker, replace(order, call=6))
+    for client, update in together.items():
+        np.testing.assert_array_equal(update.payload["draws"], rng(shop.seed, "noise", 5, client).random(3))
+        np.testing.assert_array_equal(next_call[client].payload["draws"], rng(shop.seed, "noise", 6, client).random(3))
+        assert update.payload["share"] == shop.samples.y[shop.partition[client]].mean()
+    assert_same(dict(alone[2].payload), dict(together[2].payload))
+
+
+@dataclass(frozen=True)
+class Noting(MemorySamples):
+    """Samples that note how many images are read at once."""
+
+    read: list[int] = field(default_factory=list)
+
+    def images(self, ids: np.ndarray) -> np.ndarray:
+        self.read.append(len(ids))
+        return super().images(ids)
+
+
+@pytest.mark.parametrize("task", ["train", "gradient"])
+def test_a_client_reads_one_batch_at_a_time(task: str) -> None:
+    shop = mlp([50, 7])
+    samples = Noting(shop.samples.x, shop.samples.y)
+    worker = Worker(shop.worker()._site, samples, shop.partition)
+    updates, failures = perform(worker, shop.order(task, SETTINGS))
+    assert len(updates) == 2
+    assert not failures
+    assert max(samples.read) == SETTINGS["batch-size"]
 
 
 def test_a_half_that_returns_nothing_and_an_unknown_task_are_failures() -> None:

@@ -1,6 +1,7 @@
 """How far a run is: plain lines for files and pipes, and the brake for those who tell too often."""
 
 import io
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from fedunlearn.reporting.progress import Progress, sparingly
 def clock(monkeypatch):
     """Time that passes only when a test says so."""
     now = [100.0]
-    monkeypatch.setattr("fedunlearn.reporting.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("fedunlearn.reporting.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

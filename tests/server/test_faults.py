@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -68,41 +69,72 @@ def test_engines_agree_without_faults(on_both):
     assert on_both["ray"]["none"] == on_both["inline"]["none"]
 
 
+class Assassin:
+    """Stands between engine and grid, and kills one working actor of this process in the second round.
+
+    Attributes:
+        killed: process id and time of the deed; None until then.
+        exchanges: begin and end of every exchange of messages.
+    """
+
+    def __init__(self, grid):
+        self.killed, self.exchanges = None, []
+        self._deliver = grid.send_and_receive
+        grid.send_and_receive = self._exchange
+
+    def _exchange(self, messages, timeout):
+        began = time.monotonic()
+        if len(self.exchanges) == 1:
+            threading.Thread(target=self._kill).start()
+        replies = list(self._deliver(messages, timeout=timeout))
+        self.exchanges.append((began, time.monotonic()))
+        return replies
+
+    def _kill(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if busy := own_processes(b"ray::ClientAppActor.run"):
+                os.kill(busy[0], signal.SIGKILL)
+                self.killed = busy[0], time.monotonic()
+                return
+            time.sleep(0.005)
+
+
 @pytest.mark.ray
 def test_a_worker_killed_from_outside_loses_at_most_one_update(tmp_path):
-    stage = set_stage(scenario(federation={"local-epochs": 20, "executor": "loop"}), tmp_path)
+    stage = set_stage(scenario(federation={"local-epochs": 100, "executor": "loop"}), tmp_path)
     expected = in_process(app, 1, lambda grid: drive(stage, grid, 1, rounds=4))
 
-    def kill_one_worker():
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not (workers := ray_workers()):
-            time.sleep(0.05)
-        time.sleep(1.0)
-        os.kill(workers[0], signal.SIGKILL)
-
     def body(grid):
-        threading.Thread(target=kill_one_worker, daemon=True).start()
-        return drive(stage, grid, 2, rounds=4)
+        assassin = Assassin(grid)
+        return *drive(stage, grid, 2, rounds=4), assassin, own_processes(b"ray::ClientAppActor")
 
-    sha, rounds = on_ray(app, 2, 2, 0.0, body)
-    failed = [state for r in rounds for state in r.values() if state != "ok"]
-    assert len(failed) <= 1
-    assert set(rounds[-1].values()) == {"ok"}
-    assert failed or sha == expected[0]
+    sha, rounds, assassin, left = on_ray(app, 2, 2, 0.0, body)
+    victim, moment = assassin.killed
+    assert victim not in left
+    began, ended = assassin.exchanges[1]
+    assert began < moment < ended
+    assert len(assassin.exchanges) > 4  # what was lost was sent again
+    lost = [client for client, state in rounds[1].items() if state != "ok"]
+    assert len(lost) <= 1
+    assert [set(states.values()) for states in (rounds[0], *rounds[2:])] == [{"ok"}] * 3
+    assert (sha == expected[0]) == (not lost)
 
 
-def ray_workers():
-    """Return the process ids of Ray's actor processes on this machine."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    if b"ray::ClientAppActor" in file.read():
-                        found.append(int(entry))
-            except OSError:
-                continue
-    return found
+def own_processes(title):
+    """Return the ids of the processes that descend from this one and whose command line has `title`, sorted."""
+    parents, titles = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            # The name, second and in brackets, may contain anything: the parent is the second field behind it.
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            titles[int(folder.name)] = (folder / "cmdline").read_bytes()
+        except OSError:  # it has ended meanwhile
+            continue
+    own = {os.getpid()}
+    while more := {process for process, parent in parents.items() if parent in own} - own:
+        own |= more
+    return sorted(process for process in own if title in titles.get(process, b""))
 
 
 def test_zero_clients_answer_ends_the_run(tmp_path):
