@@ -4,18 +4,10 @@ import json
 import sqlite3
 
 import numpy as np
-import pytest
-from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
 
 from fedunlearn.federation import weights_sha256
 from fedunlearn.storage import read_arrays
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("folder") / "run"
-    run("run", SCENARIO, "--out", folder)
-    return folder
+from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
 
 
 def test_stored_models_hash_to_the_published_sums(finished):
@@ -68,7 +60,7 @@ def test_a_resume_on_changed_data_is_refused(tmp_path):
 
 def test_a_branch_that_cannot_be_finished_does_not_take_the_others_with_it(tmp_path):
     faults = '--set=faults=[{kind="raise",rounds=[5]}]'
-    out, error = run("run", SCENARIO, "--out", tmp_path / "run", faults, "--set=requests.0.round=4", expect=4)
+    _, error = run("run", SCENARIO, "--out", tmp_path / "run", faults, "--set=requests.0.round=4", expect=4)
     assert "could not be finished" in error
     told = json.loads((tmp_path / "run" / "results.json").read_text())
     failed = {failure["branch"] for failure in told["failures"]}

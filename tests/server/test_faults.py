@@ -102,7 +102,7 @@ class Assassin:
 
 @pytest.mark.ray
 def test_a_worker_killed_from_outside_loses_at_most_one_update(tmp_path):
-    stage = set_stage(scenario(federation={"local-epochs": 100, "executor": "loop"}), tmp_path)
+    stage = set_stage(scenario(federation={"local-epochs": 40, "executor": "loop"}), tmp_path)
     expected = in_process(app, 1, lambda grid: drive(stage, grid, 1, rounds=4))
 
     def body(grid):
@@ -110,6 +110,7 @@ def test_a_worker_killed_from_outside_loses_at_most_one_update(tmp_path):
         return *drive(stage, grid, 2, rounds=4), assassin, own_processes(b"ray::ClientAppActor")
 
     sha, rounds, assassin, left = on_ray(app, 2, 2, 0.0, body)
+    assert assassin.killed
     victim, moment = assassin.killed
     assert victim not in left
     began, ended = assassin.exchanges[1]
