@@ -21,8 +21,11 @@ app = ClientApp()
 @app.train("work")
 def work(message: Message, context: Context) -> Message:
     """Perform the order for every client that the message names; a client that fails does not stop the others."""
-    config, broadcast = message.content.config_records["order"], message.content.array_records["weights"]
-    order = decode_order(config, {name: from_npy(array.data) for name, array in broadcast.items()})
+    config, records = message.content.config_records["order"], message.content.array_records
+    weights, private = (
+        {name: from_npy(array.data) for name, array in records[part].items()} for part in ("weights", "private")
+    )
+    order = decode_order(config, weights, private)
     started = time.process_time()
     with _watchdog(float(str(config["seconds"]))):
         stacks, failures = worker_for(str(config["site"])).perform(order)

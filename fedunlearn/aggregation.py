@@ -22,6 +22,8 @@ def weighted_mean(payloads: Sequence[Weights], sizes: Sequence[int]) -> Weights:
         raise ValueError(f"nothing to average: {len(payloads)} payloads with {total} examples")
     first = payloads[0]
     floats = [name for name, array in first.items() if array.dtype.kind == "f"]
+    if not floats:
+        return {name: array.copy() for name, array in first.items()}
     accumulated = np.zeros(sum(first[name].size for name in floats))
     row = np.empty_like(accumulated)
     for payload, size in zip(payloads, sizes, strict=True):
@@ -29,7 +31,7 @@ def weighted_mean(payloads: Sequence[Weights], sizes: Sequence[int]) -> Weights:
         row *= size / total
         accumulated += row
     cuts = np.cumsum([first[name].size for name in floats])[:-1]
-    means = dict(zip(floats, np.split(accumulated, cuts), strict=True)) if floats else {}
+    means = dict(zip(floats, np.split(accumulated, cuts), strict=True))
     return {
         name: means[name].reshape(array.shape).astype(array.dtype) if name in means else array.copy()
         for name, array in first.items()

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from fedunlearn.orders import (
     Weights,
     weights_sha256,
 )
+
+T = TypeVar("T")
 
 __all__ = [
     "DataView",
@@ -122,6 +124,7 @@ class Federation:
         self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
         self.past: dict[int, np.ndarray] = {}
         self.current: dict[int, np.ndarray] = {}
+        self.private: dict[int, Weights] = {}  # what each client kept for itself
         self.spent = Spent()
         self.round_listeners: list[RoundListener] = []
         self.model_listeners: list[ModelListener] = []
@@ -140,14 +143,14 @@ class Federation:
         """Return a federation that goes on from here under another name."""
         other = copy.copy(self)
         other.branch, other._restarts = branch, 0
-        other.past, other.current = dict(self.past), dict(self.current)
+        other.past, other.current, other.private = dict(self.past), dict(self.current), dict(self.private)
         other.spent = Spent()
         other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
         return other
 
     def restart(self) -> None:
         """Begin again at call 0 with a new server optimiser: the rounds to come draw what the first ones drew."""
-        self.calls, self.state = 0, None
+        self.calls, self.state, self.private = 0, None, {}
         self._restarts += 1
 
     def open_request(self, forget: Mapping[int, np.ndarray]) -> None:
@@ -188,8 +191,8 @@ class Federation:
         """
         self.calls += 1
         self.spent.rounds += 1
-        concerned = lambda excluded: {c: ids for c, ids in excluded.items() if c in jobs}  # noqa: E731
-        order = Order(self.calls, task, weights, jobs, concerned(self.past), concerned(self.current))
+        past, current, private = _of(jobs, self.past), _of(jobs, self.current), _of(jobs, self.private)
+        order = Order(self.calls, task, weights, jobs, past, current, private)
         outcomes = self._journal.load(self.journal_key, order) if self._journal else None
         if outcomes is None:
             started = time.perf_counter()
@@ -200,6 +203,9 @@ class Federation:
                 self._journal.save(self.journal_key, order, outcomes)
         self.spent.client_seconds += _client_seconds(outcomes)
         self.spent.bytes += _bytes(order, outcomes)
+        for outcome in outcomes:
+            if isinstance(outcome, Update) and outcome.private is not None:
+                self.private[outcome.client_id] = outcome.private
         for listener in self.round_listeners:
             listener(self.branch, order, outcomes)
         return outcomes
@@ -243,6 +249,10 @@ def select_samples(held: np.ndarray, view: DataView, past: np.ndarray | None, cu
         return available
     asked = empty if current is None else np.intersect1d(available, current, assume_unique=True)
     return asked if view == "forget" else np.setdiff1d(available, asked, assume_unique=True)
+
+
+def _of(jobs: Mapping[int, Job], by_client: Mapping[int, T]) -> dict[int, T]:
+    return {client: value for client, value in by_client.items() if client in jobs}
 
 
 def _client_seconds(outcomes: Sequence[Outcome]) -> float:

@@ -77,7 +77,8 @@ class Order:
     """One round as it is handed to the engine.
 
     `past` and `current` are sorted sample ids by client: what earlier requests removed and what the open
-    request asks to forget. Clients that hold none of either are absent from both.
+    request asks to forget. Clients that hold none of either are absent from both. `private` is what clients kept for
+    themselves in an earlier round.
     """
 
     call: int
@@ -86,6 +87,7 @@ class Order:
     jobs: Mapping[int, Job]
     past: Mapping[int, np.ndarray] = field(default_factory=dict)
     current: Mapping[int, np.ndarray] = field(default_factory=dict)
+    private: Mapping[int, Weights] = field(default_factory=dict)
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that decides what the clients answer."""
@@ -95,6 +97,8 @@ class Order:
         for name, excluded in (("past", self.past), ("current", self.current)):
             for client in sorted(set(excluded) & set(self.jobs)):
                 sha.update(f"{name}:{client}:{excluded[client].tolist()}".encode())
+        for client in sorted(set(self.private) & set(self.jobs)):
+            sha.update(f"private:{client}:{weights_sha256(self.private[client])}".encode())
         sha.update(weights_sha256(self.weights).encode())
         return sha.hexdigest()
 

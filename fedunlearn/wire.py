@@ -109,8 +109,13 @@ def encode_order(order: Order, clients: Sequence[int]) -> Plain:
     return plain
 
 
-def decode_order(plain: Mapping[str, Any], weights: Weights) -> Order:
-    """Return the order that `encode_order` wrote."""
+def encode_private(order: Order, clients: Sequence[int]) -> Weights:
+    """Return what `clients` kept for themselves, as arrays named `<client>/<tensor>`."""
+    return {f"{c}/{name}": array for c in clients for name, array in order.private.get(c, {}).items()}
+
+
+def decode_order(plain: Mapping[str, Any], weights: Weights, private: Mapping[str, np.ndarray]) -> Order:
+    """Return the order that `encode_order` and `encode_private` wrote."""
     name, settings, reply = json.loads(plain["task"])
     distinct = [Job(json.loads(settings), view) for view, settings in json.loads(plain["jobs"])]
     jobs = {client: distinct[number] for client, number in json.loads(plain["clients"])}
@@ -120,7 +125,11 @@ def decode_order(plain: Mapping[str, Any], weights: Weights) -> Order:
         ids = np.frombuffer(plain[f"{part}-ids"], dtype=np.int64)
         cuts = np.cumsum([size for _, size in sizes])[:-1]
         excluded.append({client: piece for (client, _), piece in zip(sizes, np.split(ids, cuts), strict=bool(sizes))})
-    return Order(plain["call"], Task(name, settings, reply), weights, jobs, *excluded)
+    kept: dict[int, Weights] = {}
+    for key, array in private.items():
+        client, _, tensor = key.partition("/")
+        kept.setdefault(int(client), {})[tensor] = array
+    return Order(plain["call"], Task(name, settings, reply), weights, jobs, excluded[0], excluded[1], kept)
 
 
 def encode_outcomes(stacks: Sequence[Stack], failures: Sequence[Failure]) -> tuple[Weights, Plain]:

@@ -51,7 +51,7 @@ class Aggregator:
     ) -> None:
         self._strategy = strategy
         self._arguments = constructor_arguments(strategy, options)
-        self._fewest = fewest_updates(strategy, options)
+        self._fewest = fewest_updates(strategy, self._arguments)
         self._learning_rate = learning_rate
         self._parameters = set(parameters)
 

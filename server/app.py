@@ -9,6 +9,7 @@ from fedunlearn.catalogue import checked_cells
 from fedunlearn.reporting import publish
 from fedunlearn.reporting.progress import Progress
 from fedunlearn.run import Telling
+from server.aggregation import check_strategies
 from server.engine import claim, run_cells
 
 APP = Path(__file__).resolve().parent.parent  # where Flower has unpacked the app
@@ -28,6 +29,7 @@ def main(grid: Grid, context: Context) -> None:
         grid.pull_interval = 0.005  # the default polls ten times a second
     out = Path(str(context.run_config["out"])).absolute()
     cells = checked_cells(APP / str(context.run_config["scenario"]))
+    check_strategies(cells)
     claim(out, cells, resume=True)
     nodes = len(list(grid.get_node_ids()))
     with Progress() as progress:

@@ -13,7 +13,7 @@ from flwr.serverapp import Grid
 from fedunlearn.errors import EngineFailure
 from fedunlearn.federation import Failure, Order, Outcome, Update, Weights
 from fedunlearn.stage import Stage
-from fedunlearn.wire import decode_outcomes, encode_order, from_npy, to_npy
+from fedunlearn.wire import decode_outcomes, encode_order, encode_private, from_npy, to_npy
 from server.aggregation import Aggregator
 from server.local_grid import APP_RAISED
 
@@ -79,15 +79,15 @@ class GridEngine:
         self, order: Order, groups: list[list[int]], nodes: list[int], seconds: float
     ) -> tuple[list[Outcome], list[tuple[list[int], str]]]:
         """Send one message per group; return the outcomes, and the groups whose worker died, with the reason."""
-        packed = {n: Array(str(a.dtype), a.shape, "numpy.ndarray", to_npy(a)) for n, a in order.weights.items()}
-        arrays = ArrayRecord(packed)
+        weights = packed(order.weights)
         by_group: dict[str, list[int]] = {}
         messages = []
         for number, group in enumerate(groups):
             plain = encode_order(order, group)
             limit = self._client_timeout * len(group) * 1.5 + 10  # the watchdog's, far behind the limit per client
             plain |= {"site": self._site, "seconds": limit}
-            content = RecordDict({"weights": arrays, "order": ConfigRecord(plain)})
+            private = packed(encode_private(order, group))
+            content = RecordDict({"weights": weights, "private": private, "order": ConfigRecord(plain)})
             by_group[str(number)] = group
             node = nodes[number % len(nodes)]
             messages.append(Message(content, node, "train.work", group_id=str(number)))
@@ -124,6 +124,11 @@ def grid_engine(stage: Stage, grid: Grid, num_nodes: int) -> GridEngine:
     sizes = [len(ids) for ids in stage.held]
     limits = federation.client_timeout, federation.round_timeout
     return GridEngine(grid, stage.site.to_json(), sizes, aggregator, num_nodes, *limits)
+
+
+def packed(arrays: Weights) -> ArrayRecord:
+    """Return arrays as Flower sends them."""
+    return ArrayRecord({n: Array(str(a.dtype), a.shape, "numpy.ndarray", to_npy(a)) for n, a in arrays.items()})
 
 
 def clients_per_message(weights: Weights) -> int:

@@ -78,10 +78,10 @@ def _checked(name: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-def fewest_updates(strategy: Strategy, options: Mapping[str, Any]) -> int:
-    """Return how many updates the strategy needs in a round, with these checked options."""
+def fewest_updates(strategy: Strategy, arguments: Mapping[str, Any]) -> int:
+    """Return how many updates a round needs for a strategy with these `constructor_arguments`."""
     factor = CLIENTS_PER_MALICIOUS.get(strategy)
-    return 1 if factor is None else factor * options.get("num-malicious-nodes", 0) + 3
+    return 1 if factor is None else factor * arguments.get("num_malicious_nodes", 0) + 3
 
 
 def check_strategy(federation: FederationSettings) -> None:
@@ -90,16 +90,16 @@ def check_strategy(federation: FederationSettings) -> None:
     Raises:
         ScenarioError: one line that names key, value and what would be right.
     """
-    strategy, options, clients = federation.strategy, federation.strategy_options, federation.round_size
-    constructor_arguments(strategy, options)
+    strategy, clients = federation.strategy, federation.round_size
+    arguments = constructor_arguments(strategy, federation.strategy_options)
     if clients < fewest_updates(strategy, {}):
         why = f"needs at least {fewest_updates(strategy, {})} clients per round; there are {clients}"
         raise ScenarioError(problem("federation.strategy", strategy, why))
-    if clients < fewest_updates(strategy, options):
+    if clients < fewest_updates(strategy, arguments):
         factor = CLIENTS_PER_MALICIOUS[strategy]
         why = f"must be at most {(clients - 3) // factor}: {strategy} needs {factor}f + 3 clients per round for f"
         why = f"{why} malicious ones, and there are {clients}"
-        raise ScenarioError(problem(f"{TABLE}.num-malicious-nodes", options["num-malicious-nodes"], why))
-    if (selected := options.get("num-nodes-to-select", 1)) > clients:
+        raise ScenarioError(problem(f"{TABLE}.num-malicious-nodes", arguments["num_malicious_nodes"], why))
+    if (selected := arguments.get("num_nodes_to_select", 1)) > clients:
         why = f"must be at most the {clients} clients of a round"
         raise ScenarioError(problem(f"{TABLE}.num-nodes-to-select", selected, why))

@@ -1,6 +1,7 @@
 """What every test can rely on: a cache that is not the user's, and where the shared data sets lie."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,3 +33,11 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets in {folder}; set FEDUNLEARN_DATA")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def denormals_afterwards() -> Iterator[None]:
+    """Whoever pins the arithmetic of this process: hypothesis refuses to draw floats where denormals are zero."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)

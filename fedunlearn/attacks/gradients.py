@@ -42,7 +42,6 @@ def local_steps(learning: Mapping[str, Any] | None, num_examples: int) -> LocalS
     if learning is None:
         raise AccessRefused('to turn weights into a gradient the observer needs the flag "learning-known"')
     steps = int(learning["local-epochs"]) * math.ceil(num_examples / int(learning["batch-size"]))
-    steps = min(steps, learning.get("max-steps") or steps)
     momentum = float(learning.get("momentum", 0.0))
     left = np.arange(steps, 0, -1)
     rho = (1 - momentum**left) / (1 - momentum) if momentum else np.ones(steps)

@@ -43,6 +43,7 @@ class LocalClient:
         sample_ids: sorted ids of the samples in its view.
         samples: where they come from.
         device: where tensors go.
+        private: what this client kept for itself in its latest earlier round (`Update.private`), or None.
     """
 
     client_id: int
@@ -53,6 +54,7 @@ class LocalClient:
     sample_ids: np.ndarray
     samples: Samples
     device: str = "cpu"
+    private: Weights | None = None
 
     @cached_property
     def images(self) -> Tensor:

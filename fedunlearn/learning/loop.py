@@ -72,8 +72,9 @@ class LoopExecutor:
         began = time.perf_counter()
         self._model.train()
         local = LocalClient(
-            client, order.call, self._seed, self._model, order.weights, ids, self._samples, self._device
-        )
+            client, order.call, self._seed, self._model, order.weights, ids, self._samples, self._device,
+            order.private.get(client),
+        )  # fmt: skip
         update = CLIENT_TASKS[order.task.name](local, settings)
         if update is None:
             return None

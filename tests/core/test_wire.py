@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedunlearn.federation import Failure, Job, Order, Task, Update
-from fedunlearn.wire import decode_order, decode_outcomes, encode_order, encode_outcomes, stack
+from fedunlearn.wire import decode_order, decode_outcomes, encode_order, encode_outcomes, encode_private, stack
 
 jobs = st.dictionaries(
     st.integers(0, 30),
@@ -22,12 +22,14 @@ def test_order_round_trip(chosen, data):
     excluded = st.dictionaries(st.sampled_from(sorted(chosen)), sets)
     past, current = data.draw(excluded), data.draw(excluded)
     weights = {"w": np.arange(3.0)}
-    sent = Order(4, Task("train", {"learning-rate": 0.1}), weights, chosen, past, current)
+    private = {client: {"a/b": np.full(2, client), "c": np.array(client)} for client in list(chosen)[:3]}
+    sent = Order(4, Task("train", {"learning-rate": 0.1}), weights, chosen, past, current, private)
     part = sorted(chosen)[::2]
     plain = encode_order(sent, part)
     assert all(isinstance(value, str | int | bytes) for value in plain.values())
-    got = decode_order(plain, weights)
+    got = decode_order(plain, weights, encode_private(sent, part))
     assert (got.call, got.task, dict(got.jobs)) == (4, sent.task, {c: chosen[c] for c in part})
+    np.testing.assert_equal(dict(got.private), {client: private[client] for client in part if client in private})
     for mine, theirs in ((past, got.past), (current, got.current)):
         assert {c: mine[c].tolist() for c in part if c in mine} == {c: x.tolist() for c, x in theirs.items()}
 

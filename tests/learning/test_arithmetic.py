@@ -13,11 +13,11 @@ TINY = torch.tensor([1e-39])  # denormal: the smallest normal float32 is 1.2e-38
 
 @pytest.fixture(autouse=True)
 def _as_python_starts() -> Iterator[None]:
-    """Several threads, denormals kept; afterwards as other tests expect it."""
+    """Several threads, denormals kept."""
     torch.set_num_threads(2)
     torch.set_flush_denormal(False)
     yield
-    pin_arithmetic()
+    torch.set_num_threads(1)
 
 
 def pinned() -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
 from fedunlearn.attacks.gradient_inversion.objectives import OBJECTIVES, total_variation
-from fedunlearn.attacks.gradient_inversion.optimisers import OPTIMISERS, Candidate, Loss, flushed_denormals
+from fedunlearn.attacks.gradient_inversion.optimisers import OPTIMISERS, Candidate, Loss
 from fedunlearn.attacks.gradients import mean_gradient
 from fedunlearn.attacks.label_restoration.restoring import round_counts
 from fedunlearn.attacks.targets import Clients, Target, UpdateSettings, choose_targets
@@ -128,15 +128,12 @@ def rebuild(
     device = model.head.weight.device
     loss = matching_loss(model, gradient, torch.from_numpy(labels).to(device), settings)
     best: Candidate | None = None
-    with flushed_denormals():
-        for restart in range(1, settings.restarts + 1):
-            start = torch.from_numpy(0.5 + 0.1 * rng.normal(size=(len(labels), *image_shape))).float().to(device)
-            found = OPTIMISERS[settings.optimiser](
-                loss, start, settings.steps, settings.tolerance, partial(watch, restart)
-            )
-            best = found if best is None or found.loss < best.loss else best
-            if best.loss <= settings.tolerance:
-                break
+    for restart in range(1, settings.restarts + 1):
+        start = torch.from_numpy(0.5 + 0.1 * rng.normal(size=(len(labels), *image_shape))).float().to(device)
+        found = OPTIMISERS[settings.optimiser](loss, start, settings.steps, settings.tolerance, partial(watch, restart))
+        best = found if best is None or found.loss < best.loss else best
+        if best.loss <= settings.tolerance:
+            break
     assert best is not None  # at least one restart
     return best
 

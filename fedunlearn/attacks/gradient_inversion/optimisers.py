@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,13 +100,3 @@ def signed_adam(loss: Loss, start: Tensor, steps: int, tolerance: float, watch: 
 
 
 OPTIMISERS: dict[str, Optimiser] = {"lbfgs": lbfgs, "signed-adam": signed_adam}
-
-
-@contextmanager
-def flushed_denormals() -> Iterator[None]:
-    """Treat denormal numbers as zero meanwhile: gradients of gradients are full of them, and they are slow."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
