@@ -59,7 +59,10 @@ def refusal(raw: dict[str, Any]) -> str:
         ({"data": {"test": 0}}, "data.test = 0: must be an integer >= 1 or a finite number > 0 and < 1"),
         ({"requests": 3}, "requests = 3: must be an array of tables"),
         ({"requests": [3]}, "requests.0 = 3: must be a table"),
-        ({"requests": [{}]}, "requests.0.round: is missing; it must be an integer >= 1 (and 2 more)"),
+        (
+            {"requests": [{}]},
+            'requests.0.scope: is missing; it must be one of "sample", "class", "client" (and 1 more)',
+        ),
         ({"model": 3}, "model = 3: must be a table"),
         ({"unlearning": {"methods": "finetune"}}, 'unlearning.methods = "finetune": must be a list, each a text'),
         ({"name": "a/b"}, 'name = "a/b": must be a text that matches ^[A-Za-z0-9]'),

@@ -160,3 +160,9 @@ def test_attacks_name_observers_and_branches_that_exist():
 def test_all_keys_lists_what_set_takes():
     keys = {dotted(path) for path in all_keys(Scenario)}
     assert {"seed", "federation.local-epochs", "requests.0.target.random", "attacks.0.settings"} <= keys
+
+
+def test_a_request_without_a_round_comes_after_the_last_one():
+    raw = {"federation": {"rounds": 7}, "requests": [{"scope": "class", "target": {"random": 1}}]}
+    assert validate(Scenario, raw).requests[0].round == 7
+    assert validate(Scenario, {"requests": raw["requests"]}).requests[0].round == Scenario().federation.rounds
