@@ -58,11 +58,14 @@ def tiles(results: Results) -> list[Tile]:
         found.append(Tile("pictures", value, note))
     if "forgotten-classes" in first:
         same = of("forgotten-classes")
-        hits = sum(words.value(row, "top-1") == 1 for row in same)
-        chance = formats.percent(same[0]["metrics"]["top-1"]["chance"])
+        hits = sum(words.value(row, "exact-set") == 1 for row in same)
+        chance = formats.percent(same[0]["metrics"]["exact-set"]["chance"])
         alarms = [words.value(row, "false-alarm") for row in results["attacks"] if row["name"] == same[0]["name"]]
         loud, quiet = (alarms.count(value) for value in (1, 0))
-        note = f"models give the forgotten class away; chance {chance}, false alarms {loud} of {loud + quiet} controls"
+        note = (
+            f"models in which {same[0]['name']} names just the forgotten class; chance {chance}, "
+            f"false alarms on {loud} of {loud + quiet} controls"
+        )
         found.append(Tile("forgotten class", f"{hits} of {len(same)}", note))
     if "membership" in first:
         row = of("membership")[0]
