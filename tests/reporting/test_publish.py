@@ -158,7 +158,7 @@ def test_tiles_say_how_much_and_against_what(single):
     assert found["labels"].value == "100%"
     assert found["pictures"].value == "3 of 4"
     assert found["forgotten class"].value == "3 of 4"
-    assert "chance 10%, false alarms 0 of 2" in found["forgotten class"].note
+    assert "chance 10%, false alarms on 0 of 2" in found["forgotten class"].note
     assert "guessing 0.50" in found["membership"].note
 
 

@@ -75,7 +75,7 @@ def test_attacks_that_gave_no_answer_are_neither_quiet_nor_wrong(single):
     assert "ranks the forgotten class 3 first after finetune and retrain" in sentence
     assert "(chance is 10%). No answer after federaser. No false alarm on placebo. No answer on control." in sentence
     found = {tile.topic: tile for tile in tiles(results)}
-    assert "false alarms 0 of 1 controls" in found["forgotten class"].note
+    assert "false alarms on 0 of 1 controls" in found["forgotten class"].note
 
 
 def test_failed_attacks_on_controls_stand_beside_the_alarms(seeds):
