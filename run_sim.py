@@ -49,7 +49,9 @@ def run(
 
     try:
         run_experiment(cells, folder, client_app, resume=resume)
-        print(f"report       {folder / 'report.html'}", f"TensorBoard  tensorboard --logdir {folder}", sep="\n")
+        print(f"report       {folder / 'report.html'}")
+        if any(cell.scenario.output.tensorboard for cell in cells):
+            print(f"TensorBoard  tensorboard --logdir {folder}")
     except KeyboardInterrupt:
         settings = [word for change in changes for word in ("--set", change)]
         again = ["python", "run_sim.py", "run", str(scenario), *settings, "--out", str(folder), "--resume"]

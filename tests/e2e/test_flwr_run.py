@@ -37,6 +37,6 @@ def test_flwr_run_gives_the_same_models(finished, tmp_path, flower):
     out = tmp_path / "flwr"
     config = f'scenario="{SCENARIO.relative_to(ROOT)}" out="{out}"'
     command = [str(Path(sys.executable).parent / "flwr"), "run", ".", "--stream", "--run-config", config]
-    finished = subprocess.run(command, cwd=ROOT, env=flower, capture_output=True, text=True, timeout=240)
-    assert (out / "report.html").exists(), finished.stdout + finished.stderr
+    process = subprocess.run(command, cwd=ROOT, env=flower, capture_output=True, text=True, timeout=240)
+    assert (out / "report.html").exists(), process.stdout + process.stderr
     assert hashes(out) == hashes(finished)
