@@ -58,7 +58,7 @@ class OrdinaryRounds:
         Raises:
             QuorumLost: when fewer than `quorum` clients gave a usable update.
         """
-        jobs = {client: Job(view=view) for client in self.participants(federation, view)}
+        jobs = dict.fromkeys(self.participants(federation, view), Job(view=view))
         outcomes = federation.round(task, weights, jobs)
         updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
         needed = max(1, min(self.quorum, len(federation.holders(view))))
