@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session", autouse=True)
 def data_cache() -> Iterator[Path]:
-    """Prepared data sets go to a folder that outlives the session, so that a second run finds them ready."""
+    """Prepared data sets go to a folder that outlives the test run, so that the next one finds them ready."""
     before = os.environ.get("FEDUNLEARN_CACHE")
     default = Path(tempfile.gettempdir()) / f"fedunlearn-tests-{os.getuid()}"
     os.environ["FEDUNLEARN_CACHE"] = before or str(default)
