@@ -57,17 +57,20 @@ def run_cell(
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.sqlite")))
         board = stack.enter_context(Board(folder / "tensorboard")) if scenario.output.tensorboard else None
         run = Run(stage, folder, make_engine(stage), board, tell)
-        weights, history = run.train_trunk(trunk_folder)
+        trunk, history = run.train_trunk(trunk_folder)
+        probes = run.probe(trunk)
         branches = plan(stage)
         requests = arrive(stage, branches, ledger)
-        run.enter_requests(requests, weights)
+        run.enter_requests(requests, trunk.weights)
         for branch in branches if requests else []:
-            run.serve(branch, weights, history, requests, ledger)
+            run.serve(branch, trunk.weights, history, requests, ledger)
         tell.begin("attacking", 0)
-        trial = Trial(stage, run.tape, run.answers, folder, board, lambda text: tell.begin(text, 0))
+        trial = Trial(stage, probes, run.tape, run.answers, folder, board, lambda text: tell.begin(text, 0))
         attacks = trial.attack_all(run.branch_ids, requests)
         timing = time_spent(run.spent, carrier, run.recording_seconds, time.perf_counter() - started)
-        results = assemble(cell, stage, carrier, run.branches, run.rows, ledger.rows(), attacks, run.failures, timing)
+        results = assemble(
+            cell, stage, carrier, run.branches, run.rows, ledger.rows(), probes, attacks, run.failures, timing
+        )
         if board:
             board.scenario(to_toml(stage.resolved), manifest(stage, carrier))
             board.hparams(results)

@@ -214,7 +214,8 @@ class Federation:
         checked: list[Outcome] = []
         for outcome in sorted(self._engine.deliver(order), key=lambda outcome: outcome.client_id):
             if isinstance(outcome, Update):
-                size = self.num_examples(outcome.client_id, order.jobs[outcome.client_id].view)
+                job = order.jobs[outcome.client_id]
+                size = self.num_examples(outcome.client_id, job.view) if job.samples is None else len(job.samples)
                 if outcome.kind == "gradient":
                     size = min(size, int(order.task.settings["batch-size"]))
                 client, kind, payload = outcome.client_id, outcome.kind, outcome.payload

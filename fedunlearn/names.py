@@ -2,3 +2,5 @@
 
 TRUNK = "trunk"  # ordinary training, up to the first request
 CONTROLS = ("control", "placebo")  # nothing that an attack looks for happened there
+PROBE = "probe-"  # how the branches begin that hold one watched round each
+PROBES = "probes"  # all of them, where a scenario lists branches

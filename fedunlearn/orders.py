@@ -33,11 +33,13 @@ class Job:
     """One client's part of a round: settings over the task's own, and which of its data it uses.
 
     `forget` is what the open request asks to forget, `retain` is the rest, `all` is both. What earlier
-    requests removed is in none of them.
+    requests removed is in none of them. Where `samples` are given, the client works on those (sorted ids) instead:
+    a probe watches what a client would send for a batch of the experimenter's choice.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     view: DataView = "retain"
+    samples: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Order:
 
     def digest(self) -> str:
         """Return the SHA-256 of everything that decides what the clients answer."""
-        jobs = [(client, dict(job.settings), job.view) for client, job in sorted(self.jobs.items())]
+        jobs = [[client, dict(job.settings), job.view, job.samples] for client, job in sorted(self.jobs.items())]
         head = json.dumps([self.call, self.task.name, self.task.reply, dict(self.task.settings), jobs], sort_keys=True)
         sha = hashlib.sha256(head.encode())
         for name, excluded in (("past", self.past), ("current", self.current)):

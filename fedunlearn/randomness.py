@@ -17,6 +17,7 @@ STREAMS = {
     "requests": 8,  # randomly drawn targets of unlearning requests
     "attack": 9,  # the observer
     "judge": 10,  # bootstrap intervals, membership candidates
+    "probes": 11,  # what a probed client works on
 }
 
 

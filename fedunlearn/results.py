@@ -10,6 +10,7 @@ import numpy as np
 
 from fedunlearn.federation import Spent
 from fedunlearn.monitor import Row
+from fedunlearn.probes import Probe
 from fedunlearn.scenario import Cell
 from fedunlearn.stage import Stage
 
@@ -31,6 +32,7 @@ def assemble(
     branches: list[dict[str, Any]],
     rows: list[Row],
     requests: list[dict[str, Any]],
+    probes: Sequence[Probe],
     attacks: list[dict[str, Any]],
     failures: list[dict[str, str]],
     timing: dict[str, Any],
@@ -44,6 +46,7 @@ def assemble(
         branches: one summary per branch, the trunk's first.
         rows: one per round.
         requests: the ledger's rows.
+        probes: the single rounds that were watched beside the run.
         attacks: the judged attacks.
         failures: the branches that could not be finished, and why.
         timing: from `time_spent`.
@@ -59,6 +62,7 @@ def assemble(
         "rounds": rows,
         "requests": requests,
         "branches": branches,
+        "probes": [probe.to_json() for probe in probes],
         "attacks": attacks,
         "failures": failures,
         "timing": timing,

@@ -18,12 +18,14 @@ from fedunlearn.federation import Engine, Federation, Order, Outcome, Spent, Upd
 from fedunlearn.journal import Journal
 from fedunlearn.judging import AnswerKey
 from fedunlearn.monitor import Monitor, Row
+from fedunlearn.names import PROBE
 from fedunlearn.observer.tape import Tape, keeps_for
+from fedunlearn.probes import Probe, prepare_probes
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import Ledger, UnlearningRequest
 from fedunlearn.scenario import TRUNK, ObserverSettings
 from fedunlearn.stage import Stage
-from fedunlearn.trunk import save_model, train_or_load
+from fedunlearn.trunk import Trunk, save_model, train_or_load
 from fedunlearn.unlearning import History
 
 Requests = Sequence[tuple[UnlearningRequest, UnlearningRequest]]  # each with its placebo
@@ -105,12 +107,14 @@ class Run:
     def _record(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
         self.tape.on_round(branch, order, outcomes)
         self._rounds[branch] += 1
-        if self._board and order.task.reply != "statistics" and self._keeps(branch, self._rounds[branch]):
+        if branch.startswith(PROBE) or order.task.reply == "statistics":
+            return
+        if self._board and self._keeps(branch, self._rounds[branch]):
             updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
             groups = {u.client_id: "forget" if u.client_id in order.current else "retain" for u in updates}
             self._board.updates(branch, order.call, updates, order.weights, groups)
 
-    def train_trunk(self, trunk_folder: Path) -> tuple[Weights, History]:
+    def train_trunk(self, trunk_folder: Path) -> tuple[Trunk, History]:
         """Train up to the first request; return the model and what the server has stored by then."""
         stage = self._stage
         self._tell.begin("training", stage.scenario.trunk_rounds)
@@ -121,7 +125,7 @@ class Run:
             for client in everything.clients(round):
                 ids = stage.samples_behind(round, client)
                 self.answers.write_update(TRUNK, round, client, ids, stage.dataset.labels(ids).tolist())
-        return trunk.weights, History(
+        return trunk, History(
             archive=Journal(self._folder / "journal"),
             rounds=trunk.rounds,
             initial=stage.fresh(0),
@@ -130,6 +134,24 @@ class Run:
             learning_rate=stage.scenario.federation.learning_rate,
             parameters=stage.parameters,
         )
+
+    def probe(self, trunk: Trunk) -> list[Probe]:
+        """Watch what clients would send in one more round from the trunk's checkpoints; return the probes."""
+        probes = prepare_probes(self._stage)
+        for probe in probes:
+            self._tell.begin(probe.branch, 0)
+            federation = self._federation.fork(probe.branch)
+            federation.round_listeners, federation.model_listeners = [self._on_round], []  # no model comes of it
+            outcomes = probe.run(federation, trunk.model_after(probe.settings.after))
+            for outcome in outcomes:
+                if isinstance(outcome, Update):
+                    ids = probe.samples[outcome.client_id]
+                    labels = self._stage.dataset.labels(ids).tolist()
+                    self.answers.write_update(probe.branch, 1, outcome.client_id, ids, labels)
+                else:
+                    probe.skipped[outcome.client_id] = outcome.reason
+            self.spent.append(federation.spent)
+        return probes
 
     def enter_requests(self, requests: Requests, trunk: Weights) -> None:
         """Write down what the accepted requests are about, and how the trunk's model does on it."""

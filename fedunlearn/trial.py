@@ -14,11 +14,12 @@ from fedunlearn.errors import DataError
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
 from fedunlearn.judging.candidates import draw_candidates
 from fedunlearn.judging.grants import grant_labels
-from fedunlearn.names import CONTROLS, TRUNK
+from fedunlearn.names import CONTROLS, PROBES, TRUNK
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.tape import Tape
 from fedunlearn.observer.view import View
+from fedunlearn.probes import Probe
 from fedunlearn.randomness import rng
 from fedunlearn.reporting import save_verdict
 from fedunlearn.reporting.progress import sparingly
@@ -28,7 +29,7 @@ from fedunlearn.scenario import AttackSettings
 from fedunlearn.stage import Stage
 
 CANDIDATES = 400  # at most, half of them forgotten samples
-ON_THE_TRUNK = frozenset({"labels", "images"})  # what is found in single updates of ordinary training
+IN_SINGLE_UPDATES = frozenset({"labels", "images"})
 
 
 class Trial:
@@ -36,6 +37,7 @@ class Trial:
 
     Args:
         stage: data and model.
+        probes: single rounds that were watched beside the run.
         tape: what was recorded.
         answers: where the truth is written down.
         folder: the cell's run folder.
@@ -46,6 +48,7 @@ class Trial:
     def __init__(
         self,
         stage: Stage,
+        probes: Sequence[Probe],
         tape: Tape,
         answers: AnswerKey,
         folder: Path,
@@ -53,6 +56,7 @@ class Trial:
         tell: Callable[[str], None],
     ) -> None:
         self._stage, self.tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
+        self._probes = {probe.branch: probe for probe in probes if probe.samples}
         self._tell = sparingly(tell)
         public = stage.splits.public
         self._public_images = stage.dataset.images(public) if len(public) else None
@@ -63,7 +67,7 @@ class Trial:
         """Return results.json's `attacks`: one row per attack and branch, references filled in.
 
         Args:
-            branches: those that were finished, without the trunk; on others nothing is attacked.
+            branches: those that were finished, without the trunk and the probes; on others nothing is attacked.
             requests: those that were served.
         """
         candidates = self._candidates([request for request, _ in requests])
@@ -71,11 +75,19 @@ class Trial:
         rows = []
         for number, settings in enumerate(self._stage.scenario.attacks):
             attack = make_attack(settings)
-            own = [TRUNK] if attack.finds in ON_THE_TRUNK else list(branches)
-            for branch in settings.branches or own:
-                if branch in (TRUNK, *branches):
+            for branch in self._branches_for(settings, attack, branches):
+                if branch in (TRUNK, *branches, *self._probes):
                     rows.append(self._attack(number, settings, attack, self._case(number, branch, ids), candidates))
         return [row.to_json() for row in with_references(rows)]
+
+    def _branches_for(self, settings: AttackSettings, attack: Attack, finished: Sequence[str]) -> Sequence[str]:
+        """Return where an attack is tried."""
+        if settings.branches:
+            named = [list(self._probes) if branch == PROBES else [branch] for branch in settings.branches]
+            return list(dict.fromkeys(branch for group in named for branch in group))
+        if attack.finds in IN_SINGLE_UPDATES:
+            return list(self._probes) if self._stage.scenario.probes else [TRUNK]
+        return finished
 
     def _attack(
         self, number: int, settings: AttackSettings, attack: Attack, case: Case, candidates: np.ndarray
@@ -85,7 +97,7 @@ class Trial:
         view = self.tape.view(observer, case.branch)
         what = f"{settings.name} on {case.branch}"
         self._tell(what)
-        knowledge = self.knowledge(what, view, candidates)
+        knowledge = self.knowledge(what, view, case.branch, candidates, f"{number}-{settings.name}-{case.branch}")
         started, status, reason = time.perf_counter(), "done", ""
         verdict = judge_failure(attack.finds, control=case.control)
         try:
@@ -125,7 +137,7 @@ class Trial:
         return Case(
             branch=branch,
             control=branch in CONTROLS,
-            request_ids=() if branch == TRUNK else request_ids,
+            request_ids=() if branch == TRUNK or branch in self._probes else request_ids,
             answers=Answers(self._key.folder),
             num_classes=self._stage.dataset.num_classes,
             images=self._stage.dataset.images,
@@ -150,16 +162,21 @@ class Trial:
         self._key.write_candidates(ids, member)
         return ids
 
-    def knowledge(self, what: str, view: View, candidates: np.ndarray) -> Knowledge:
+    def knowledge(self, what: str, view: View, branch: str, candidates: np.ndarray, store: str) -> Knowledge:
         """Return what an observer knows beside its view.
 
         Args:
             what: names the attack and the branch to those who are told of progress.
             view: what the observer sees.
+            branch: where.
             candidates: sample ids whose membership is in question.
+            store: names the folder of what the attack keeps until the run is done.
         """
         dataset, training = self._stage.dataset, self._stage.training
         pairs = (dataset.images(candidates), dataset.labels(candidates)) if len(candidates) else None
+        probe = self._probes.get(branch)
+        learning = {"algorithm": probe.algorithm if probe else training.algorithm}
+        learning |= probe.learning if probe else training.settings
         return Knowledge(
             view,
             model=self._stage.model,
@@ -167,10 +184,11 @@ class Trial:
             num_classes=dataset.num_classes,
             public=(self._public_images, self._public_labels),
             candidates=pairs,
-            learning={"algorithm": training.algorithm} | {k: v for k, v in training.settings.items() if k != "faults"},
-            true_labels=grant_labels(Answers(self._key.folder), self._folder / "grants"),
+            learning={key: value for key, value in learning.items() if key != "faults"},
+            true_labels=grant_labels(Answers(self._key.folder), branch, self._folder / "grants"),
             device=self._stage.site.device,
             progress=lambda text: self._tell(f"{what}: {text}"),
+            store=self._folder / "journal" / "attacks" / store,
         )
 
 

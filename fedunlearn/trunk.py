@@ -18,10 +18,20 @@ class Trunk:
     Attributes:
         weights: the global model.
         rounds: (journal key, call) of every round.
+        folder: where the models are kept that probes start from.
     """
 
     weights: Weights
     rounds: tuple[tuple[str, int], ...]
+    folder: Path
+
+    def model_after(self, rounds: int) -> Weights:
+        """Return the global model after so many rounds, one of the scenario's `checkpoints`."""
+        return read_arrays(_checkpoint(self.folder, rounds))[0]
+
+
+def _checkpoint(folder: Path, rounds: int) -> Path:
+    return folder / f"after-{rounds:06d}.safetensors"
 
 
 def train_or_load(stage: Stage, federation: Federation, folder: Path, monitor: Monitor) -> Trunk:
@@ -43,13 +53,22 @@ def train_or_load(stage: Stage, federation: Federation, folder: Path, monitor: M
         federation.state = part(arrays, "s/") if about["stateful"] else None
         federation.spent = Spent(**about["spent"])
         monitor.replay(about["rows"])
-        return Trunk(part(arrays, "w/"), rounds)
-    weights = stage.training.run(federation, stage.fresh(0), count)
+        return Trunk(part(arrays, "w/"), rounds, folder)
+    fresh, wanted = stage.fresh(0), stage.scenario.checkpoints
+
+    def keep(branch: str, call: int, model: Weights) -> None:
+        if call in wanted:
+            write_arrays(_checkpoint(folder, call), model)
+
+    keep(federation.branch, 0, fresh)
+    federation.model_listeners.append(keep)
+    weights = stage.training.run(federation, fresh, count)
+    federation.model_listeners.remove(keep)
     arrays = {f"w/{name}": array for name, array in weights.items()}
     arrays |= {f"s/{name}": array for name, array in (federation.state or {}).items()}
     about = {"stateful": federation.state is not None, "spent": asdict(federation.spent), "rows": monitor.rows}
     write_arrays(path, arrays, about)
-    return Trunk(weights, rounds)
+    return Trunk(weights, rounds, folder)
 
 
 def save_model(folder: Path, name: str, weights: Weights) -> str:

@@ -89,11 +89,11 @@ def from_npy(data: bytes | memoryview) -> np.ndarray:
 
 def encode_order(order: Order, clients: Sequence[int]) -> Plain:
     """Return the part of an order that concerns `clients`, without its weights, as plain values."""
-    distinct: dict[tuple[str, str], int] = {}
+    distinct: dict[tuple[str, str, tuple[int, ...] | None], int] = {}
     jobs = []
     for client in clients:
         job = order.jobs[client]
-        key = job.view, json.dumps(dict(job.settings)) if job.settings else "{}"
+        key = job.view, json.dumps(dict(job.settings)) if job.settings else "{}", job.samples
         jobs.append([client, distinct.setdefault(key, len(distinct))])
     plain: Plain = {
         "call": order.call,
@@ -117,7 +117,10 @@ def encode_private(order: Order, clients: Sequence[int]) -> Weights:
 def decode_order(plain: Mapping[str, Any], weights: Weights, private: Mapping[str, np.ndarray]) -> Order:
     """Return the order that `encode_order` and `encode_private` wrote."""
     name, settings, reply = json.loads(plain["task"])
-    distinct = [Job(json.loads(settings), view) for view, settings in json.loads(plain["jobs"])]
+    distinct = [
+        Job(json.loads(settings), view, None if samples is None else tuple(samples))
+        for view, settings, samples in json.loads(plain["jobs"])
+    ]
     jobs = {client: distinct[number] for client, number in json.loads(plain["clients"])}
     excluded = []
     for part in ("past", "current"):

@@ -126,7 +126,9 @@ def trunk_folder_of(cell: Cell, cells: Sequence[Cell], out: Path) -> Path:
     if len(cells) == 1:
         return out / "trunk"
     rounds = [list(observer.rounds) for observer in cell.scenario.observers]
-    recorded = json.dumps([trunk_key(cell.scenario), rounds, cell.scenario.federation.evaluate_every])
+    scenario = cell.scenario
+    kept = [rounds, list(scenario.checkpoints), scenario.federation.evaluate_every]
+    recorded = json.dumps([trunk_key(scenario), *kept])
     return out / "trunks" / hashlib.sha256(recorded.encode()).hexdigest()[:12]
 
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from fedunlearn.judging.answers import Answers
-from fedunlearn.names import TRUNK
 
 
-def grant_labels(answers: Answers, folder: Path) -> Callable[[int, int], np.ndarray]:
-    """Return an oracle for the labels behind the update of (round, client).
+def grant_labels(answers: Answers, branch: str, folder: Path) -> Callable[[int, int], np.ndarray]:
+    """Return an oracle for the labels behind the update of (round, client) on a branch.
 
     Every answer is copied to `folder/labels.jsonl` as it is given.
 
@@ -22,10 +21,11 @@ def grant_labels(answers: Answers, folder: Path) -> Callable[[int, int], np.ndar
     """
 
     def oracle(round: int, client: int) -> np.ndarray:
-        labels = answers.update(TRUNK, round, client).labels
+        labels = answers.update(branch, round, client).labels
+        given = {"branch": branch, "round": round, "client": client, "labels": labels.tolist()}
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / "labels.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"round": round, "client": client, "labels": labels.tolist()}) + "\n")
+            file.write(json.dumps(given) + "\n")
         return labels
 
     return oracle

@@ -88,7 +88,9 @@ class Worker:
             yield {**order.task.settings, **own}, {client: self._samples_of(order, client) for client in clients}
 
     def _samples_of(self, order: Order, client: int) -> np.ndarray:
-        held, view = self._partition[client], order.jobs[client].view
+        held, view, given = self._partition[client], order.jobs[client].view, order.jobs[client].samples
+        if given is not None:
+            return np.array(given, np.int64)
         past, current = order.past.get(client), order.current.get(client)
         if past is None and current is None and view != "forget":
             return held  # what select_samples returns, without its set operations: most clients in most rounds

@@ -31,6 +31,7 @@ FLAGS: dict[str, str] = {
     "public-unlabelled": "the public split's images",
     "public-labelled": "the public split's images and labels",
     "learning-known": "the clients' learning rate, batch size and local epochs",
+    "batch-norm-statistics": "the statistics that batch normalisation saw in a client's batch",
     "request-round": "the round of the request",
     "method": "which unlearning method the server runs",
     "candidates": "labelled samples whose membership is in question",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +13,13 @@ from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier, load_weights
 from fedunlearn.observer.access import CAPABILITIES, AccessRefused
 from fedunlearn.observer.view import View
+from fedunlearn.storage import read_arrays, write_arrays
 
 Pair = tuple[np.ndarray | None, np.ndarray | None]  # images (n, C, H, W) in [0, 1], labels (n,)
 Labelled = tuple[np.ndarray, np.ndarray]
 Moment = Literal["final", "before"]
 QUERY_BATCH = 1024
+BATCH_NORM_MOMENTUM = 0.1  # of PyTorch's layers, which the architectures use as they are
 
 
 class Knowledge:
@@ -33,6 +36,7 @@ class Knowledge:
         true_labels: an oracle that returns the labels behind the update of (round, client); for upper bounds.
         device: where to compute, "cpu" or "cuda".
         progress: to be told in words how far an attack is, as often as it likes.
+        store: a folder for what `keep` keeps, the attack's own; None to keep nothing.
 
     Attributes:
         query: answers questions about the models.
@@ -53,7 +57,9 @@ class Knowledge:
         true_labels: Callable[[int, int], np.ndarray] | None = None,
         device: str = "cpu",
         progress: Callable[[str], None] = lambda text: None,
+        store: Path | None = None,
     ) -> None:
+        self._store = store
         self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
         self.query = Queries(view, self.model)
         self.grants: set[str] = set()
@@ -65,6 +71,19 @@ class Knowledge:
         model = self._architecture().to(self.device)
         load_weights(model, weights)
         return model.eval()
+
+    def keep(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Return the arrays that are kept under `name`, or make and keep them.
+
+        An attack on many updates keeps what it made of each, so that a run which is resumed repeats none. What is made
+        must follow from the view and the attack's settings alone: a generator of its own for each name.
+        """
+        if self._store is None:
+            return make()
+        path = self._store / f"{name}.safetensors"
+        if not path.exists():
+            write_arrays(path, make())
+        return read_arrays(path)[0]
 
     @property
     def public_images(self) -> np.ndarray | None:
@@ -85,6 +104,14 @@ class Knowledge:
     def learning(self) -> Mapping[str, Any] | None:
         """How the clients learn, under the flag learning-known."""
         return self._learning if "learning-known" in self._flags else None
+
+    @property
+    def batch_norm_momentum(self) -> float | None:
+        """How much of a batch enters the running statistics, under the flag batch-norm-statistics.
+
+        With it, the statistics of a FedSGD client's batch follow from the buffers before and after.
+        """
+        return BATCH_NORM_MOMENTUM if "batch-norm-statistics" in self._flags else None
 
     def true_labels(self, round: int, client: int) -> np.ndarray:
         """Return the labels behind an update, as granted to an oracle; the use is noted in `grants`.

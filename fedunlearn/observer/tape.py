@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from fedunlearn.federation import Order, Outcome, Update, Weights
+from fedunlearn.names import PROBE
 from fedunlearn.observer.access import Access
 from fedunlearn.observer.files import marks_path, model_path, round_path, write_model, write_round
 from fedunlearn.observer.recording import Recording
@@ -55,6 +56,8 @@ def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> K
     """
 
     def keeps(branch: str, number: int) -> bool:
+        if branch.startswith(PROBE):
+            return True
         before = 0 if branch == "trunk" or not request_rounds else request_rounds[0]
         return any(selects(observer.rounds, before + number, request_rounds) for observer in observers)
 

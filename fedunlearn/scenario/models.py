@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from fedunlearn.names import TRUNK
+from fedunlearn.names import PROBES, TRUNK
 from fedunlearn.registry import nearest
 from fedunlearn.scenario.fields import Name, wrong
 from fedunlearn.scenario.sections import (
@@ -13,10 +13,12 @@ from fedunlearn.scenario.sections import (
     DataSettings,
     FaultSettings,
     FederationSettings,
+    JudgeSettings,
     ModelSettings,
     ObserverSettings,
     OutputSettings,
     PartitionSettings,
+    ProbeSettings,
     RequestSettings,
     UnlearningSettings,
 )
@@ -40,7 +42,11 @@ class Scenario(Settings):
     )
     unlearning: UnlearningSettings = Field(default=UnlearningSettings(), description="How it is forgotten.")
     observers: tuple[ObserverSettings, ...] = Field(default=(), strict=False, description="Who watches.")
+    probes: tuple[ProbeSettings, ...] = Field(
+        default=(), strict=False, description="Single rounds that are watched beside the run."
+    )
     attacks: tuple[AttackSettings, ...] = Field(default=(), strict=False, description="What the observers try.")
+    judge: JudgeSettings = Field(default=JudgeSettings(), description="How findings are judged.")
     output: OutputSettings = Field(default=OutputSettings(), description="What is written.")
     matrix: dict[str, Any] = Field(
         default={}, description="Lists of values by key; each combination is a cell of the run."
@@ -55,6 +61,11 @@ class Scenario(Settings):
     def branches(self) -> tuple[str, ...]:
         """The branches that leave the trunk: references, then methods; none when nothing is requested."""
         return self.unlearning.references + self.unlearning.methods if self.requests else ()
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        """The rounds of ordinary training after which some probe starts, ascending."""
+        return tuple(sorted({probe.after for probe in self.probes}))
 
     @model_validator(mode="before")
     @classmethod
@@ -94,6 +105,9 @@ class Scenario(Settings):
                 if isinstance(round, int) and round > last:
                     why = f"must be at most {last}, the rounds of training and unlearning"
                     raise wrong(f"observers.{number}.rounds.{place}", round, why)
+        _refuse_repeats("probes", "name", [probe.name for probe in self.probes])
+        for number, probe in enumerate(self.probes):
+            self._check_probe(f"probes.{number}", probe)
         for number, attack in enumerate(self.attacks):
             self._check_attack(f"attacks.{number}", attack)
         return self
@@ -115,13 +129,21 @@ class Scenario(Settings):
             why = f"must be at most federation.clients = {self.federation.clients}"
             raise wrong(f"{key}.target.random", request.target.random, why)
 
+    def _check_probe(self, key: str, probe: ProbeSettings) -> None:
+        if probe.after > self.trunk_rounds:
+            why = f"must be at most {self.trunk_rounds}, the rounds of training before any request"
+            raise wrong(f"{key}.after", probe.after, why)
+        if probe.clients != "all":
+            self._check_clients(f"{key}.clients", probe.clients)
+
     def _check_attack(self, key: str, attack: AttackSettings) -> None:
         names = [observer.name for observer in self.observers]
         if attack.observer not in names:
             why = f"unknown observer{nearest(attack.observer, names)}" if names else "there are no [[observers]]"
             raise wrong(f"{key}.observer", attack.observer, why)
         for place, branch in enumerate(attack.branches or ()):
-            known = (TRUNK, *self.branches)
+            probes = (PROBES, *(probe.branch for probe in self.probes)) if self.probes else ()
+            known = (TRUNK, *self.branches, *probes)
             if branch not in known:
                 raise wrong(f"{key}.branches.{place}", branch, f"unknown branch{nearest(branch, known)}")
 

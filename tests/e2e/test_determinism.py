@@ -27,6 +27,12 @@ def test_a_second_run_is_the_same(finished, tmp_path):
     assert findings(tmp_path / "again") == findings(finished)
 
 
+def test_probes_leave_no_trace_in_the_run(finished, tmp_path):
+    run("run", SCENARIO, "--out", tmp_path / "alone", "--set", "probes=[]", "--set", "attacks=[]")
+    assert hashes(tmp_path / "alone") == hashes(finished)
+    assert results(tmp_path / "alone")["probes"] == []
+
+
 def test_another_seed_is_another_run(finished, tmp_path):
     run("run", SCENARIO, "--out", tmp_path / "other", "--set", "seed=6")
     assert not set(hashes(tmp_path / "other").values()) & set(hashes(finished).values())

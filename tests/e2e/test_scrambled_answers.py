@@ -11,20 +11,21 @@ from fedunlearn.judging import AnswerKey
 from fedunlearn.observer.tape import Tape
 from fedunlearn.scenario import load
 from fedunlearn.stage import set_stage
-from fedunlearn.trial import ON_THE_TRUNK, Trial, make_attack
+from fedunlearn.trial import IN_SINGLE_UPDATES, Trial, make_attack
 
 
 def findings(folder, candidates):
     """Return every attack's raw finding on the finished run's tape."""
     scenario = load(folder / "scenario.toml")
     stage = set_stage(scenario, folder)
-    trial = Trial(stage, Tape(folder / "tape"), AnswerKey(folder / "answers"), folder, None, lambda text: None)
+    trial = Trial(stage, (), Tape(folder / "tape"), AnswerKey(folder / "answers"), folder, None, lambda text: None)
     found = {}
     for number, settings in enumerate(scenario.attacks):
         attack = make_attack(settings)
         observer = next(o for o in scenario.observers if o.name == settings.observer)
-        view = trial.tape.view(observer, "trunk" if attack.finds in ON_THE_TRUNK else "finetune")
-        knowledge = trial.knowledge(settings.name, view, candidates)
+        branch = "trunk" if attack.finds in IN_SINGLE_UPDATES else "finetune"
+        view = trial.tape.view(observer, branch)
+        knowledge = trial.knowledge(settings.name, view, branch, candidates, f"{number}")
         found[settings.name] = attack(view, knowledge, np.random.default_rng(number))
     return found
 

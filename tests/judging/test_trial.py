@@ -52,7 +52,7 @@ def stage():
     outside = np.arange(600, 1797)
     return SimpleNamespace(
         seed=3,
-        scenario=SimpleNamespace(observers=[Named("updates", ("candidates",))], attacks=[settings("stub")]),
+        scenario=SimpleNamespace(observers=[Named("updates", ("candidates",))], attacks=[settings("stub")], probes=()),
         splits=SimpleNamespace(public=outside[:50], test=outside[50:900], judge=outside[900:]),
         dataset=SimpleNamespace(
             images=lambda ids: IMAGES[ids], labels=lambda ids: LABELS[ids], num_classes=CLASSES, image_shape=SHAPE
@@ -72,7 +72,7 @@ def attack(monkeypatch, tape, stage, tmp_path):
         monkeypatch.setattr(trial, "make_attack", lambda settings: Stub(act, finds))
         key = AnswerKey(tmp_path / "answers")
         key.write_request("request-1", (4,), REQUEST.samples)
-        made = Trial(stage, tape, key, tmp_path, None, told)
+        made = Trial(stage, (), tape, key, tmp_path, None, told)
         return {row["branch"]: row for row in made.attack_all(branches, [(REQUEST, None)])}
 
     return run

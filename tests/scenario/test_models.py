@@ -166,3 +166,32 @@ def test_a_request_without_a_round_comes_after_the_last_one():
     raw = {"federation": {"rounds": 7}, "requests": [{"scope": "class", "target": {"random": 1}}]}
     assert validate(Scenario, raw).requests[0].round == 7
     assert validate(Scenario, {"requests": raw["requests"]}).requests[0].round == Scenario().federation.rounds
+
+
+@pytest.mark.parametrize(
+    ("probe", "line"),
+    [
+        ({"after": 13}, "probes.0.after = 13: must be at most 12"),
+        ({"clients": [2, 10]}, "probes.0.clients.1 = 10: unknown client; they are numbered 0 to 9"),
+        ({"equal-labels": 3}, 'probes.0.equal-labels = 3: needs "samples" of at least as many beside it'),
+        ({"samples": 2, "equal-labels": 3}, 'probes.0.equal-labels = 3: needs "samples" of at least as many beside it'),
+        ({"sorce": "members"}, 'did you mean "source"'),
+    ],
+)
+def test_probes_that_cannot_be(probe, line):
+    assert line in refusal(probes=[{"name": "p"} | probe])
+
+
+def test_attacks_may_name_probes():
+    observer = {"name": "server", "access": "updates"}
+    attack = {"name": "bias-form", "observer": "server", "branches": ["trunk", "probe-p"]}
+    validate(Scenario, {"probes": [{"name": "p"}], "observers": [observer], "attacks": [attack]})
+    wrong = attack | {"branches": ["probe-q"]}
+    assert 'attacks.0.branches.0 = "probe-q": unknown branch; did you mean "probe-p"' in refusal(
+        probes=[{"name": "p"}], observers=[observer], attacks=[wrong]
+    )
+    assert "unknown branch" in refusal(observers=[observer], attacks=[attack | {"branches": ["probes"]}])
+
+
+def test_probes_are_called_differently():
+    assert "is the name of probes.0 already" in refusal(probes=[{"name": "p"}, {"name": "p", "after": 1}])
