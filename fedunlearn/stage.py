@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedunlearn.data import Dataset, Splits, open_dataset, partition, prepare, save_partition, split
+from fedunlearn.data import Dataset, Splits, local_copy, open_dataset, partition, prepare, save_partition, split
 from fedunlearn.errors import ScenarioError
 from fedunlearn.federation import Weights
 from fedunlearn.learning import Site, choose_executor, draw_batch
 from fedunlearn.models import Classifier, build, parameter_names, to_weights
 from fedunlearn.randomness import rng
 from fedunlearn.rounds import OrdinaryRounds
-from fedunlearn.scenario import Scenario
+from fedunlearn.scenario import DataSettings, Scenario
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
     Raises:
         DataError: when the data cannot be read or are too few for the partition.
     """
-    source = prepare(scenario.data)
+    source = prepare(_found(scenario.data))
     dataset = open_dataset(source)
     splits = split(dataset, scenario.data, scenario.seed)
     held = partition(
@@ -141,6 +141,12 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
         client_timeout=federation.client_timeout,
     )
     return Stage(scenario, dataset, splits, tuple(held), site)
+
+
+def _found(data: DataSettings) -> DataSettings:
+    """Return where a data set is read: from this machine's copy, if it has one of a Hugging Face name."""
+    copy = local_copy(data.name) if data.path is None else None
+    return data if copy is None else data.model_copy(update={"path": str(copy), "format": "parquet"})
 
 
 def device_of(scenario: Scenario) -> str:

@@ -2,6 +2,7 @@
 
 from fedunlearn.data.cache import cache_root, prepare
 from fedunlearn.data.dataset import Dataset, open_dataset
+from fedunlearn.data.local_copies import local_copy, local_data
 from fedunlearn.data.partition_store import Partition, open_partition, save_partition
 from fedunlearn.data.partitions import PARTITIONS, partition
 from fedunlearn.data.sources import DATASETS
@@ -14,6 +15,8 @@ __all__ = [
     "Partition",
     "Splits",
     "cache_root",
+    "local_copy",
+    "local_data",
     "open_dataset",
     "open_partition",
     "partition",
