@@ -67,6 +67,7 @@ class Probe:
             "batch_size": self.learning["batch-size"] if self.algorithm == "fedavg" else None,
             "local_epochs": self.learning["local-epochs"] if self.algorithm == "fedavg" else None,
             "learning_rate": self.learning["learning-rate"],
+            "momentum": self.learning["momentum"],
             "clients": sorted(self.samples),
             "skipped": {str(client): why for client, why in self.skipped.items()},
         }
@@ -83,6 +84,7 @@ def _prepare(stage: Stage, settings: ProbeSettings) -> Probe:
         "batch-size": settings.batch_size,
         "local-epochs": settings.local_epochs,
         "learning-rate": settings.learning_rate,
+        "momentum": settings.momentum,
     }
     learning = dict(stage.training.settings) | {key: value for key, value in changed.items() if value is not None}
     learning.pop("faults", None)

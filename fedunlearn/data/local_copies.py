@@ -1,4 +1,4 @@
-"""Copies of Hugging Face data sets on this machine, so that a scenario names a set and runs with and without a network."""
+"""Copies of Hugging Face data sets on this machine: a scenario names a set and runs with and without a network."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""`[matrix]`: lists of values for any keys; every combination is a cell."""
+"""`[matrix]`: lists of values for any keys; every combination is a cell.
+
+The key `runs` lists whole tables, each laid over the scenario: a subset of combinations that somebody chose.
+"""
 
 import hashlib
 import itertools
@@ -16,6 +19,7 @@ from fedunlearn.scenario.overrides import Override, lay_over, parse_key
 from fedunlearn.scenario.schema import all_keys, dotted
 
 MAX_LABEL_LENGTH = 40
+RUNS = "runs"
 # Keys of [federation] that say how the work is carried or watched, not what the trunk learns.
 CARRIAGE = frozenset({
     "rounds", "engine", "workers", "clients-per-node", "client-timeout", "round-timeout", "quorum", "evaluate-every",
@@ -44,7 +48,15 @@ class _Axis:
 
     @property
     def key(self) -> str:
-        return dotted(self.path)
+        return dotted(self.path) or RUNS
+
+    def lay(self, table: Mapping[str, Any], value: Any) -> Mapping[str, Any]:
+        """Return a scenario with one of the values."""
+        if self.path:
+            return lay_over(table, self.path, value, merge=True)
+        for key, own in value.items():
+            table = lay_over(table, (key,), own, merge=True)
+        return table
 
 
 def expand(raw: Mapping[str, Any], path: Path, overrides: Sequence[Override] = ()) -> list[Cell]:
@@ -69,7 +81,7 @@ def expand(raw: Mapping[str, Any], path: Path, overrides: Sequence[Override] = (
             where = f"{path}, cell {name}" if name else str(path)
             table: Mapping[str, Any] = base
             for axis, (_, value) in zip(axes, choice, strict=True):
-                table = lay_over(table, axis.path, value, merge=True)
+                table = axis.lay(table, value)
             for override in above:
                 table = lay_over(table, override.path, override.value)
             scenario = validate(Scenario, table)
@@ -106,9 +118,9 @@ def _flat(matrix: Any, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any
         raise ScenarioError(problem(dotted(("matrix", *above)), matrix, "must be a table of lists"))
     axes: dict[tuple[str, ...], Any] = {}
     for key, values in matrix.items():
-        path = above + parse_key(key)
+        path = above + parse_key(key) if (*above, key) != (RUNS,) else ()
         inner = {path: values}
-        if isinstance(values, Mapping) and set(values) != {"range"}:
+        if path and isinstance(values, Mapping) and set(values) != {"range"}:
             inner = _flat(values, path)
         if again := axes.keys() & inner.keys():
             raise ScenarioError(problem(f"matrix.{dotted(min(again))}", values, "is there twice"))
@@ -117,8 +129,11 @@ def _flat(matrix: Any, above: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any
 
 
 def _axis(path: tuple[str, ...], values: Any) -> _Axis:
-    key = f"matrix.{dotted(path)}"
-    _check_key(path, key, values)
+    key = f"matrix.{dotted(path) or RUNS}"
+    if path:
+        _check_key(path, key, values)
+    elif not isinstance(values, list) or not all(isinstance(value, Mapping) and value for value in values):
+        raise ScenarioError(problem(key, values, "must be a list of tables, each laid over the scenario"))
     if isinstance(values, Mapping):
         return _Axis(path, _range(key, values["range"]))
     if not isinstance(values, list) or not values:
@@ -147,14 +162,15 @@ def _range(key: str, bounds: Any) -> Sequence[int]:
 
 def _labels(axis: _Axis) -> list[str]:
     """Return a short name for each value; numbers where the values alone would not tell them apart."""
-    labels = [_label(axis.path[-1], value) for value in axis.values]
+    last = (axis.path or (RUNS,))[-1]
+    labels = [_label(last, value) for value in axis.values]
     if all(isinstance(value, Mapping) for value in axis.values):
         for key in axis.values[0]:
             labels = [_label(key, value.get(key)) for value in axis.values]
             if len(set(labels)) == len(labels):
                 return labels
     if len(set(labels)) < len(labels):
-        return [f"{axis.path[-1]}{number}" for number in range(1, len(labels) + 1)]
+        return [f"{last}{number}" for number in range(1, len(labels) + 1)]
     return labels
 
 

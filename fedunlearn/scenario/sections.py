@@ -287,6 +287,7 @@ class ProbeSettings(Settings):
     )
     local_epochs: int | None = Field(default=None, ge=1, description="fedavg: the federation's if absent.")
     learning_rate: float | None = Field(default=None, gt=0, description="fedavg: the federation's if absent.")
+    momentum: float | None = Field(default=None, ge=0, lt=1, description="fedavg: the federation's if absent.")
 
     @property
     def branch(self) -> str:

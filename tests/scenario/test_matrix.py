@@ -1,5 +1,6 @@
 """`[matrix]` and the key of a trunk."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,40 @@ def test_tables_are_merged_over_the_base():
 )
 def test_names_are_readable_unique_and_fit_for_folders(matrix: Any, expected: list[str]):
     assert names(matrix) == expected
+
+
+def test_runs_are_chosen_combinations():
+    runs = [
+        {"name": "small", "model": {"name": "mlp"}, "federation": {"rounds": 3}},
+        {"name": "large", "data": {"train": 500}},
+    ]
+    cells = cells_of({"runs": runs, "seed": [0, 1]}, federation={"rounds": 9, "clients": 5})
+    assert [cell.name for cell in cells] == ["small-seed0", "small-seed1", "large-seed0", "large-seed1"]
+    assert [(c.scenario.model.name, c.scenario.federation.rounds, c.scenario.data.train) for c in cells[1:3]] == [
+        ("mlp", 3, None),
+        ("lenet", 9, 500),
+    ]
+    assert {cell.scenario.federation.clients for cell in cells} == {5}
+    assert cells[0].values["runs"] == runs[0]
+
+
+@pytest.mark.parametrize(
+    ("runs", "line"),
+    [
+        ({"name": "small"}, "must be a list of tables, each laid over the scenario"),
+        ([3], "matrix.runs = [3]: must be a list of tables"),
+        ([{"sede": 3}], "sede = 3: unknown key"),
+        ([{"seed": 1}, {"seed": 1}], "is listed twice"),
+    ],
+)
+def test_bad_runs(runs, line):
+    with pytest.raises(ScenarioError, match=re.escape(line)):
+        cells_of({"runs": runs})
+
+
+def test_a_key_is_set_by_runs_or_by_an_axis():
+    with pytest.raises(ScenarioError, match="is also set by the tables of matrix.runs"):
+        cells_of({"runs": [{"name": "a", "seed": 1}], "seed": [2, 3]})
 
 
 def test_set_wins_over_the_matrix():

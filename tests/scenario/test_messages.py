@@ -29,7 +29,10 @@ def refusal(raw: dict[str, Any]) -> str:
         ({"federation": {"local_epochs": 3}}, 'federation.local_epochs = 3: unknown key; did you mean "local-epochs"?'),
         ({"federaton": {"rounds": 3}}, 'federaton = {"rounds": 3}: unknown key; did you mean "federation"?'),
         ({"federation": {"seed": 3}}, "federation.seed = 3: unknown key; did you mean seed?"),
-        ({"learning_rate": 3}, "learning_rate = 3: unknown key; did you mean federation.learning-rate or probes.0.learning-rate?"),
+        (
+            {"learning_rate": 3},
+            "learning_rate = 3: unknown key; did you mean federation.learning-rate or probes.0.learning-rate?",
+        ),
         ({"output": {"zzz": 3}}, "output.zzz = 3: unknown key; choose one of keep-journal, tape, tensorboard"),
         ({"federation": {"rounds": "ten"}}, 'federation.rounds = "ten": must be an integer >= 1'),
         ({"federation": {"rounds": 2.0}}, "federation.rounds = 2.0: must be an integer >= 1"),
