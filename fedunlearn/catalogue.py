@@ -83,6 +83,9 @@ def check(scenario: Scenario) -> None:
     _check_data(scenario.data)
     _look_up("models", "model.name", scenario.model.name)
     _check_unlearning(scenario)
+    lpips = scenario.judge.lpips
+    if lpips != "auto" and not Path(lpips).expanduser().is_file():
+        raise ScenarioError(problem("judge.lpips", lpips, "no such file"))
     for number, observer in enumerate(scenario.observers):
         for place, flag in enumerate(observer.flags):
             if flag not in FLAGS:

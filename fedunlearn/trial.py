@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fedunlearn.attacks import ATTACKS, Attack
+from fedunlearn.data import local_data
 from fedunlearn.errors import DataError
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
 from fedunlearn.judging.candidates import draw_candidates
@@ -25,7 +26,7 @@ from fedunlearn.reporting import save_verdict
 from fedunlearn.reporting.progress import sparingly
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import UnlearningRequest
-from fedunlearn.scenario import AttackSettings
+from fedunlearn.scenario import AttackSettings, Scenario
 from fedunlearn.stage import Stage
 
 CANDIDATES = 400  # at most, half of them forgotten samples
@@ -143,6 +144,9 @@ class Trial:
             images=self._stage.dataset.images,
             public_mean=None if public is None else public.mean(0),
             rng=self._judge_draws(1 + number),
+            lpips=lpips_weights(self._stage.scenario),
+            rebuilt_db=self._stage.scenario.judge.rebuilt_psnr,
+            pool=lambda: self._stage.splits.train,
         )
 
     def _judge_draws(self, index: int) -> np.random.Generator:
@@ -190,6 +194,14 @@ class Trial:
             progress=lambda text: self._tell(f"{what}: {text}"),
             store=self._folder / "journal" / "attacks" / store,
         )
+
+
+def lpips_weights(scenario: Scenario) -> Path | None:
+    """Return the file of LPIPS's weights, or None where the scenario names none and this machine has none."""
+    if scenario.judge.lpips != "auto":
+        return Path(scenario.judge.lpips).expanduser()
+    path = local_data() / "lpips" / "alexnet.safetensors"
+    return path if path.is_file() else None
 
 
 def make_attack(settings: AttackSettings) -> Attack:

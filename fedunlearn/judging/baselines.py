@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import binom, hypergeom, multinomial
 
 from fedunlearn.judging.images import Comparison, compare
+from fedunlearn.judging.lpips import Perceptual
 from fedunlearn.judging.metric import METRICS, NAN
 
 
@@ -90,26 +91,29 @@ def nobody_forgotten(num_classes: int, forgotten: int) -> dict[str, float]:
 
 
 @METRICS.register("psnr-grey")
-def grey(truth: np.ndarray, count: int) -> Comparison:
+def grey(truth: np.ndarray, count: int, perceptual: Perceptual | None = None) -> Comparison:
     """PSNR in dB of grey images, as many as were rebuilt and matched like them: what no attack at all gives."""
-    return _compare_copies(truth, np.full_like(truth[0], 0.5), count)
+    return _compare_copies(truth, np.full_like(truth[0], 0.5), count, perceptual)
 
 
 @METRICS.register("psnr-batch-mean")
-def batch_mean(truth: np.ndarray, count: int) -> Comparison:
+def batch_mean(truth: np.ndarray, count: int, perceptual: Perceptual | None = None) -> Comparison:
     """PSNR in dB of the true batch mean, matched alike: a blur that many published figures do not beat.
 
     Undefined (NaN) for a single image, whose mean it is itself.
     """
-    return _compare_copies(truth, truth.mean(axis=0) if len(truth) > 1 else np.full_like(truth[0], NAN), count)
+    mean = truth.mean(axis=0) if len(truth) > 1 else np.full_like(truth[0], NAN)
+    return _compare_copies(truth, mean, count, perceptual)
 
 
 @METRICS.register("psnr-public-mean")
-def public_mean(truth: np.ndarray, count: int, mean: np.ndarray | None) -> Comparison:
+def public_mean(
+    truth: np.ndarray, count: int, mean: np.ndarray | None, perceptual: Perceptual | None = None
+) -> Comparison:
     """PSNR in dB of the mean public image, matched alike; NaN where there is no public data."""
-    return _compare_copies(truth, np.full_like(truth[0], NAN) if mean is None else mean, count)
+    return _compare_copies(truth, np.full_like(truth[0], NAN) if mean is None else mean, count, perceptual)
 
 
-def _compare_copies(truth: np.ndarray, image: np.ndarray, count: int) -> Comparison:
+def _compare_copies(truth: np.ndarray, image: np.ndarray, count: int, perceptual: Perceptual | None) -> Comparison:
     """Return what `count` copies of an image (C, H, W) score as reconstructions."""
-    return compare(truth, np.broadcast_to(image, (count, *image.shape)))
+    return compare(truth, np.broadcast_to(image, (count, *image.shape)), perceptual)

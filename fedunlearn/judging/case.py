@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fedunlearn.judging.answers import Answers
+from fedunlearn.judging.images import REBUILT_DB
 from fedunlearn.judging.metric import Metric
 
 
@@ -23,6 +25,9 @@ class Case:
         images: returns the true images (n, C, H, W) in [0, 1] of sample ids (n,).
         public_mean: the mean public image (C, H, W), or None.
         rng: for bootstrap intervals (stream `judge`).
+        lpips: file with the weights of LPIPS, or None; see `judging/lpips.py` for its layout.
+        rebuilt_db: PSNR in dB from which on an image counts as rebuilt.
+        pool: returns the sample ids of all training images, among which a rebuilt image is looked up; None: it is not.
     """
 
     branch: str
@@ -33,10 +38,18 @@ class Case:
     images: Callable[[np.ndarray], np.ndarray]
     public_mean: np.ndarray | None
     rng: np.random.Generator
+    lpips: Path | None = None
+    rebuilt_db: float = REBUILT_DB
+    pool: Callable[[], np.ndarray] | None = None
 
     def forgotten_classes(self) -> frozenset[int]:
         """Return the classes that the requests of this case ask to forget."""
         return frozenset().union(*(self.answers.request(request_id).classes for request_id in self.request_ids))
+
+    def forgotten_samples(self) -> np.ndarray:
+        """Return the sorted ids of all samples that the requests of this case ask to forget."""
+        requests = [self.answers.request(request_id) for request_id in self.request_ids]
+        return np.unique(np.concatenate([ids for request in requests for ids in request.sample_ids.values()]))
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,23 @@
 from dataclasses import replace
 
 from fedunlearn.judging.case import Case, Verdict
+from fedunlearn.judging.image_metrics import NAMES as IMAGE_NAMES
 from fedunlearn.judging.metric import NAN, Metric, as_json
 from fedunlearn.judging.score_classes import CONTROL_NAMES, score_classes
 from fedunlearn.judging.score_classes import NAMES as CLASS_NAMES
-from fedunlearn.judging.score_images import NAMES as IMAGE_NAMES
-from fedunlearn.judging.score_images import score_images
+from fedunlearn.judging.score_images import score_forgotten_images, score_images
 from fedunlearn.judging.score_labels import NAMES as LABEL_NAMES
 from fedunlearn.judging.score_labels import score_labels
 from fedunlearn.judging.score_membership import NAMES as MEMBERSHIP_NAMES
 from fedunlearn.judging.score_membership import score_membership
-from fedunlearn.observer.findings import Finding, ForgottenClasses, LabelCounts, Reconstructions
+from fedunlearn.observer.findings import Finding, ForgottenClasses, ForgottenImages, LabelCounts, Reconstructions
 
 METRIC_NAMES: dict[str, tuple[str, ...]] = {
     "labels": LABEL_NAMES,
     "images": IMAGE_NAMES,
     "forgotten-classes": CLASS_NAMES,
     "membership": MEMBERSHIP_NAMES,
+    "forgotten-images": IMAGE_NAMES,
 }
 
 
@@ -30,10 +31,14 @@ def judge_finding(finding: Finding, case: Case) -> Verdict:
     """
     if isinstance(finding, LabelCounts | Reconstructions) and not finding.targets:
         return judge_failure("labels" if isinstance(finding, LabelCounts) else "images")
+    if isinstance(finding, ForgottenImages) and not len(finding.images):
+        return judge_failure("forgotten-images")
     if isinstance(finding, LabelCounts):
         verdict = score_labels(finding, case)
     elif isinstance(finding, Reconstructions):
         verdict = score_images(finding, case)
+    elif isinstance(finding, ForgottenImages):
+        verdict = score_forgotten_images(finding, case)
     elif isinstance(finding, ForgottenClasses):
         verdict = score_classes(finding, case)
     else:

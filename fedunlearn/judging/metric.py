@@ -20,9 +20,12 @@ RATES = frozenset({"exact", "top-1", "exact-set", "alarm", "false-alarm"})  # 0 
 METRICS: Registry[Callable[..., Any]] = Registry("metric")
 
 
+LOWER_IS_BETTER = frozenset({"lpips", "fft2d"})
+
+
 def is_share(name: str) -> bool:
     """Return whether a metric lies between 0 and 1."""
-    return not name.startswith("psnr") and name not in ("ssim", "mcc")
+    return not name.startswith("psnr") and name not in ("ssim", "mcc", "lpips")
 
 
 @dataclass(frozen=True)

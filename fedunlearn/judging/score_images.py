@@ -2,121 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from fedunlearn.judging.baselines import batch_mean, grey, public_mean
+from fedunlearn.errors import DataError
 from fedunlearn.judging.case import Case, Verdict
-from fedunlearn.judging.images import REBUILT_DB, Comparison, compare, psnr_best, psnr_of_mean, rebuilt_share
-from fedunlearn.judging.intervals import bootstrap_mean, wilson
-from fedunlearn.judging.metric import NAN, Metric
-from fedunlearn.observer.findings import Reconstructions
+from fedunlearn.judging.image_metrics import ImageScorer
+from fedunlearn.observer.findings import ForgottenImages, Reconstructions
 
-TRIVIAL = ("psnr-grey", "psnr-batch-mean", "psnr-public-mean")
-NAMES = ("psnr", "ssim", "rebuilt-share", "psnr-best", "psnr-of-mean", *TRIVIAL)
 SHOWN = 12  # updates whose pictures a report can show
-SHOWN_IMAGES = 16  # pictures of each
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One update's images.
-
-    Attributes:
-        truth, rebuilt: the true images and what was made of them, pair by pair (pairs, C, H, W).
-        labels: of the true images, (pairs,).
-        found: how close they are.
-        trivial: how close trivial answers of as many images are, by metric name.
-        of_mean: PSNR of the mean images.
-        images: how many true images there are, the unmatched ones included.
-    """
-
-    truth: np.ndarray
-    rebuilt: np.ndarray
-    labels: np.ndarray
-    found: Comparison
-    trivial: dict[str, Comparison]
-    of_mean: float
-    images: int
 
 
 def score_images(finding: Reconstructions, case: Case) -> Verdict:
     """Match, score and average over the images of all updates; the baseline is the trivial answer that does best."""
-    scored: list[Scored] = []
+    scorer = ImageScorer(case)
     arrays: dict[str, np.ndarray] = {}
     shown: list[dict[str, Any]] = []
+    right = images = 0
     for index, (round, client) in enumerate(finding.targets):
         true = case.answers.update(case.branch, round, client)
-        one = _score(case.images(true.sample_ids), true.labels, finding.images[index], case.public_mean)
-        scored.append(one)
+        batch = scorer.add(true.sample_ids, finding.images[index])
+        known = labels_right(true.labels, finding.labels[index])
+        right, images = right + known, images + len(true.labels)
         if index < SHOWN:
-            arrays |= {f"originals-{index}": one.truth[:SHOWN_IMAGES], f"rebuilt-{index}": one.rebuilt[:SHOWN_IMAGES]}
-            shown.append({"round": round, "client": client, **_details(one)})
-    details = {"updates": shown, "label-source": finding.label_source}
-    return Verdict(_metrics(scored, case.rng), details, arrays)
+            arrays |= batch.pictures(index)
+            own = {"round": round, "client": client, "labels-right": known}
+            shown.append(own | batch.details(true.labels[batch.found.rows]))
+    labels = {"label-source": finding.label_source, "labels-right": [right, images]}
+    details = {"updates": shown} | labels | scorer.details()
+    return Verdict(scorer.metrics(), details, arrays)
 
 
-def _score(truth: np.ndarray, labels: np.ndarray, rebuilt: np.ndarray, public: np.ndarray | None) -> Scored:
-    found, count = compare(truth, rebuilt), len(rebuilt)
-    return Scored(
-        truth=truth[found.rows],
-        rebuilt=np.clip(rebuilt, 0, 1)[found.columns],
-        labels=labels[found.rows],
-        found=found,
-        trivial={
-            "psnr-grey": grey(truth, count),
-            "psnr-batch-mean": batch_mean(truth, count),
-            "psnr-public-mean": public_mean(truth, count, public),
-        },
-        of_mean=psnr_of_mean(truth, rebuilt) if np.isfinite(rebuilt).all() else NAN,
-        images=len(truth),
-    )
+def score_forgotten_images(finding: ForgottenImages, case: Case) -> Verdict:
+    """Score claimed pictures against all samples that the requests of the case are about.
+
+    On a control these are the samples that the other branches were asked to forget: what is found there, an attack
+    finds without any forgetting. With fewer claims than samples the pairs that fit best count, and trivial answers
+    get as many copies; samples that nothing was claimed for lower the rebuilt share.
+    The labels shown are those that the attack claims.
+
+    Raises:
+        DataError: where no request was served, or labels are missing.
+    """
+    if len(finding.labels) != len(finding.images):
+        raise DataError(f"{len(finding.images)} pictures with {len(finding.labels)} labels")
+    if not case.request_ids:
+        raise DataError(f"nothing was asked to be forgotten on {case.branch}")
+    scorer = ImageScorer(case)
+    batch = scorer.add(case.forgotten_samples(), finding.images)
+    claimed = np.asarray(finding.labels)[batch.found.columns]
+    shown = {"request": finding.request, "claimed": len(finding.images), **batch.details(claimed)}
+    details = {"forgotten": shown, "label-source": finding.label_source} | scorer.details()
+    return Verdict(scorer.metrics(), details, batch.pictures(0))
 
 
-def _details(one: Scored) -> dict[str, Any]:
-    return {
-        "psnr": [float(value) if np.isfinite(value) else None for value in one.found.psnr[:SHOWN_IMAGES]],
-        "ssim": [float(value) if np.isfinite(value) else None for value in one.found.ssim[:SHOWN_IMAGES]],
-        "labels": [int(label) for label in one.labels[:SHOWN_IMAGES]],
-        "images": one.images,
-    }
+def labels_right(true: np.ndarray, used: np.ndarray) -> int:
+    """Return how many of the true labels (n,) an attack used as well, whatever their order.
 
-
-def _metrics(scored: list[Scored], rng: np.random.Generator) -> dict[str, Metric]:
-    images = sum(one.images for one in scored)
-    psnrs, ssims = _together([one.found for one in scored])
-    answers = {name: _together([one.trivial[name] for one in scored]) for name in TRIVIAL}
-    trivial_psnrs, trivial_ssims = zip(*answers.values(), strict=True)
-    share = _share(psnrs, images)
-    metrics = {
-        "psnr": _mean(psnrs, rng).with_values(baseline=_best(np.mean, trivial_psnrs)),
-        "ssim": _mean(ssims, rng).with_values(baseline=_best(np.mean, trivial_ssims)),
-        "rebuilt-share": share.with_values(baseline=_best(lambda psnrs: rebuilt_share(psnrs, images), trivial_psnrs)),
-        "psnr-best": Metric(psnr_best(psnrs), len(psnrs), baseline=_best(psnr_best, trivial_psnrs)),
-        "psnr-of-mean": _mean(np.array([one.of_mean for one in scored]), rng),
-    }
-    return metrics | {name: _mean(values, rng) for name, (values, _) in answers.items()}
-
-
-def _together(comparisons: Sequence[Comparison]) -> tuple[np.ndarray, np.ndarray]:
-    """Return PSNR and SSIM of all updates' pairs."""
-    return np.concatenate([one.psnr for one in comparisons]), np.concatenate([one.ssim for one in comparisons])
-
-
-def _best(measure: Callable[[np.ndarray], float], answers: Sequence[np.ndarray]) -> float:
-    """Return the highest score of the trivial answers that are defined for every update; grey always is."""
-    return max(float(measure(values)) for values in answers if np.isfinite(values).all())
-
-
-def _mean(values: np.ndarray, rng: np.random.Generator) -> Metric:
-    return Metric(float(values.mean()), len(values), bootstrap_mean(values, rng))
-
-
-def _share(psnrs: np.ndarray, images: int) -> Metric:
-    if np.isnan(psnrs).any():
-        return Metric(NAN, images)
-    rebuilt = int(np.count_nonzero(psnrs >= REBUILT_DB))
-    return Metric(rebuilt_share(psnrs, images), images, wilson(rebuilt, images))
+    Example:
+        >>> labels_right(np.array([3, 3, 1]), np.array([1, 3, 2]))
+        2
+    """
+    return (Counter(true.tolist()) & Counter(np.asarray(used).tolist())).total()

@@ -21,7 +21,13 @@ from fedunlearn.names import CONTROLS
 from fedunlearn.randomness import rng
 
 SCHEMA = "fedunlearn-summary/1"
-PRIMARY = {"labels": "irec", "images": "psnr", "forgotten-classes": "top-1", "membership": "auc"}
+PRIMARY = {
+    "labels": "irec",
+    "images": "psnr",
+    "forgotten-classes": "top-1",
+    "membership": "auc",
+    "forgotten-images": "psnr",
+}
 Row = dict[str, Any]
 
 
@@ -64,17 +70,18 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
         for name in dict.fromkeys(name for row in found for name in row["metrics"]):
             metrics = [row["metrics"][name] for row in found if name in row["metrics"]]
             values = _column(metrics, "value")
-            baselines, chances = _column(metrics, "baseline"), _column(metrics, "chance")
+            baselines, chances, controls = (_column(metrics, key) for key in ("baseline", "chance", "control"))
             known = values[np.isfinite(values)]
             interval = (interval_of_share if is_share(name) else bootstrap_mean)(known, draws)
             primary = name == PRIMARY[finds] and branch not in CONTROLS
-            against = baselines if finds == "images" else chances
+            against = {"images": baselines, "forgotten-images": np.fmax(baselines, controls)}.get(finds, chances)
             yield {
                 "group": group.label,
                 "attack": attack,
                 "observer": observer,
                 "branch": branch,
                 "finds": finds,
+                "label_source": _label_source(found),
                 "metric": name,
                 "value": _mean(values),
                 "n": len(known),
@@ -82,7 +89,7 @@ def _metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
                 "ci": _ends(interval),
                 "chance": _mean(chances),
                 "baseline": _mean(baselines),
-                "control": _mean(_column(metrics, "control")),
+                "control": _mean(controls),
                 "oracle": _mean(_column(metrics, "oracle")),
                 "excess": _mean(values - baselines),
                 "excess_ci": _ends(bootstrap_mean(_finite(values - baselines), draws)),
@@ -176,6 +183,12 @@ def _attacks(group: Group) -> dict[tuple[str, str, str, str], list[Row]]:
         for label, row in zip(labels, results["attacks"], strict=True):
             rows.setdefault((label, row["observer"], row["branch"], row["finds"]), []).append(row)
     return rows
+
+
+def _label_source(found: Sequence[Row]) -> str | None:
+    """Return where an image attack's labels came from; None for other attacks."""
+    sources = {row.get("details", {}).get("label-source") for row in found} - {None}
+    return " + ".join(sorted(sources)) or None
 
 
 def _column(metrics: Sequence[Row], name: str) -> np.ndarray:

@@ -39,6 +39,24 @@ class Reconstructions:
 
 
 @dataclass(frozen=True)
+class ForgottenImages:
+    """Claimed pictures of the samples that a request asks to forget, in no order.
+
+    Attributes:
+        request: id of the request that the claim is about, as the view tells it.
+        images: float32 array (n, channels, height, width) in [0, 1].
+        labels: integer array (n,), as used by the attack.
+        label_source: `known` or the name of the label attack that gave them.
+    """
+
+    request: str
+    images: np.ndarray
+    labels: np.ndarray
+    label_source: str
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ForgottenClasses:
     """Claimed forgotten classes.
 
@@ -64,4 +82,4 @@ class Membership:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-Finding = LabelCounts | Reconstructions | ForgottenClasses | Membership
+Finding = LabelCounts | Reconstructions | ForgottenImages | ForgottenClasses | Membership

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,48 @@ def save_verdict(folder: Path, name: str, verdict: Verdict) -> tuple[dict[str, A
     if not verdict.arrays:
         return dict(verdict.details), []
     details = verdict.details | {"array": save_array(folder, name, **verdict.arrays)}
-    pictures = []
-    for index, update in enumerate(verdict.details.get("updates", [])):
-        rows = [verdict.arrays[f"{kind}-{index}"] for kind in ("originals", "rebuilt")]
-        pictures.append(save_images(folder, f"{name}-r{update['round']}-c{update['client']}", rows))
+    pictures = [
+        save_images(folder, f"{name}-{batch.key}", picture_rows(verdict.arrays, index))
+        for index, batch in enumerate(batches(verdict.details))
+        if f"rebuilt-{index}" in verdict.arrays
+    ]
     return details, pictures
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures that belong together: of one update, or of a request.
+
+    Attributes:
+        key: for file names.
+        words: for readers.
+        entry: the verdict's details on it.
+    """
+
+    key: str
+    words: str
+    entry: Mapping[str, Any]
+
+
+def batches(details: Mapping[str, Any]) -> list[Batch]:
+    """Return what a verdict's details say batch by batch, in the order of its arrays."""
+    updates = [
+        Batch(f"r{entry['round']}-c{entry['client']}", f"round {entry['round']}, client {entry['client']}", entry)
+        for entry in details.get("updates", [])
+    ]
+    forgotten = details.get("forgotten")
+    return updates + ([Batch("forgotten", f"forgotten by {forgotten['request']}", forgotten)] if forgotten else [])
+
+
+def picture_rows(arrays: Mapping[str, np.ndarray], index: int) -> list[np.ndarray]:
+    """Return the originals of a batch and, to go below them, the rebuilt images; after a gap the means of both."""
+    rows = [arrays[f"{kind}-{index}"] for kind in ("originals", "rebuilt")]
+    if f"means-{index}" not in arrays:
+        return rows
+    return [
+        np.concatenate([row, np.ones_like(row[:1]), mean[None]])
+        for row, mean in zip(rows, arrays[f"means-{index}"], strict=True)
+    ]
 
 
 def pixels(image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,14 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from fedunlearn.judging.images import REBUILT_DB
-from fedunlearn.names import CONTROLS
+from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
-from fedunlearn.reporting.artefacts import load_arrays, pixels, png
+from fedunlearn.reporting.artefacts import load_arrays
 from fedunlearn.reporting.bars import class_bars, histograms, paired_bars
+from fedunlearn.reporting.galleries import Gallery, galleries
+from fedunlearn.reporting.picture_words import PICTURES, source_of, threshold
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A training image and what was rebuilt of it, as data URIs, with a caption."""
-
-    original: str
-    rebuilt: str
-    caption: str
-    recognisable: bool
 
 
 @dataclass(frozen=True)
@@ -48,14 +38,18 @@ class Figure:
         attack, finds: whose finding, and of what.
         sentence: what it means.
         panels: its drawings.
-        pairs: its pictures, empty unless it looks for images.
+        galleries: its pictures, empty unless it looks for images.
+        source: where the labels came from that it used for them.
+        threshold: PSNR in dB from which on they count as rebuilt.
     """
 
     attack: str
     finds: str
     sentence: str
     panels: tuple[Panel, ...] = ()
-    pairs: tuple[Pair, ...] = ()
+    galleries: tuple[Gallery, ...] = ()
+    source: str = ""
+    threshold: str = ""
 
 
 def short_names(names: Sequence[str], count: int) -> list[str]:
@@ -76,11 +70,13 @@ def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
         sentence = words.finding(finds, rows, names)
         done = [row for row in rows if row["status"] == "done" and row.get("details")]
         if finds == "labels":
-            panels = tuple(panel for row in done for panel in _label_panels(row, names))
+            in_the_run = [row for row in done if not row["branch"].startswith(PROBE)]  # probes have a table
+            panels = tuple(panel for row in in_the_run for panel in _label_panels(row, names))
             drawn.append(Figure(attack, finds, sentence, panels))
-        elif finds == "images":
-            pairs = tuple(pair for row in done for pair in _pairs(folder, row, names))
-            drawn.append(Figure(attack, finds, sentence, pairs=pairs))
+        elif finds in PICTURES:
+            shown = galleries(folder, done, names)
+            limit = f"{threshold(rows[0]):g}"
+            drawn.append(Figure(attack, finds, sentence, galleries=shown, source=source_of(rows), threshold=limit))
         elif finds == "forgotten-classes":
             drawn.append(Figure(attack, finds, sentence, _class_panels(done, names)))
         else:
@@ -97,31 +93,6 @@ def _label_panels(row: Row, names: Sequence[str]) -> list[Panel]:
         chart = paired_bars(true, found, short_names(names, len(true)), f"Labels in the update of {where}")
         panels.append(Panel(where, chart, f"{right} of {sum(true)} labels right"))
     return panels
-
-
-def _pairs(folder: Path, row: Row, names: Sequence[str]) -> list[Pair]:
-    if not (folder / row["details"].get("array", "missing")).is_file():
-        return []
-    arrays = load_arrays(folder, row["details"]["array"])
-    pairs = []
-    for index, update in enumerate(row["details"]["updates"]):
-        several = len(row["details"]["updates"]) > 1
-        for n, (label, decibels) in enumerate(zip(update["labels"], update["psnr"], strict=True)):
-            name = names[label] if label < len(names) and names[label] != str(label) else f"class {label}"
-            where = f", client {update['client']}" if several else ""
-            pairs.append(
-                Pair(
-                    _uri(arrays[f"originals-{index}"][n]),
-                    _uri(arrays[f"rebuilt-{index}"][n]),
-                    f"{name}{where}, {formats.amount('psnr', decibels)}",
-                    decibels is not None and decibels >= REBUILT_DB,
-                )
-            )
-    return pairs
-
-
-def _uri(image: np.ndarray) -> str:
-    return "data:image/png;base64," + base64.b64encode(png(pixels(image))).decode()
 
 
 def _class_panels(rows: Sequence[Row], names: Sequence[str]) -> tuple[Panel, ...]:

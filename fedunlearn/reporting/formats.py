@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 DASH = "\u2013"
 _SHARES = (
-    "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "top-1", "exact-set", "balanced-accuracy", "false-alarm",
-    "per-class-accuracy", "alarm", "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
+    "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "identification-rate", "top-1", "exact-set", "alarm",
+    "balanced-accuracy", "false-alarm", "per-class-accuracy", "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
 )  # fmt: skip
+_DISTANCES = ("lpips", "fft2d")
 
 
 def percent(value: float | None) -> str:
@@ -25,13 +26,15 @@ def amount(metric: str, value: float | None) -> str:
     """Return the value of a metric in its unit: percent, dB, or a plain number.
 
     Example:
-        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613)
-        ('50%', '27.1 dB', '0.61')
+        >>> amount("top-1", 0.5), amount("psnr", 27.14), amount("auc", 0.613), amount("lpips", 0.0561)
+        ('50%', '27.1 dB', '0.61', '0.056')
     """
     if value is None:
         return DASH
     if metric in _SHARES or metric.endswith("accuracy"):
         return percent(value)
+    if metric in _DISTANCES:
+        return f"{value:.3f}"
     return f"{value:.1f} dB" if metric.startswith("psnr") else f"{value:.2f}"
 
 

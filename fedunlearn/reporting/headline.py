@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedunlearn.judging.references import numbered
-from fedunlearn.names import CONTROLS
+from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.leakage import UNIFORM
+from fedunlearn.reporting.picture_words import source_of
 from fedunlearn.reporting.table import HEADLINE
 
 Results = Mapping[str, Any]
@@ -35,27 +37,29 @@ class Score:
     interval: str
     compared: tuple[str, ...]  # chance, no attack, control, retrained
     main: bool
+    labels: str = ""  # where an image attack's labels came from
 
 
 def tiles(results: Results) -> list[Tile]:
-    """Return the first attack of each kind in one figure each; a null-class attack only when there is no other."""
+    """Return the first attack of each kind in one figure each; one that needs no data only when there is no other."""
     rows = [row for row in results["attacks"] if row["branch"] not in CONTROLS and _has_target(row)]
-    rows.sort(key=lambda row: row["name"].startswith("null-class"))
+    rows.sort(key=lambda row: row["name"].startswith(("null-class", UNIFORM)))
     first = {row["finds"]: row["name"] for row in reversed(rows)}
     of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
     found = []
     if "labels" in first:
-        metric = of("labels")[0]["metrics"]["irec"]
-        note = f"of the labels behind an update; guessing evenly gives {formats.percent(metric['baseline'])}"
+        metric, where = of("labels")[0]["metrics"]["irec"], _where(of("labels")[0])
+        note = f"of the labels behind an update{where}; guessing evenly gives {formats.percent(metric['baseline'])}"
         found.append(Tile("labels", formats.percent(metric["value"]), note))
     if "images" in first:
-        share, psnr = (of("images")[0]["metrics"][name] for name in ("rebuilt-share", "psnr"))
-        value = formats.DASH if share["value"] is None else f"{round(share['value'] * share['n'])} of {share['n']}"
-        note = (
-            f"training pictures rebuilt recognisably, {formats.amount('psnr', psnr['value'])} on average; "
-            f"without an attack {formats.amount('psnr', psnr['baseline'])}"
-        )
-        found.append(Tile("pictures", value, note))
+        row = of("images")[0]
+        note = f"training pictures rebuilt recognisably{_where(row)}, {_pictures(row)} ({source_of([row])})"
+        found.append(Tile("pictures", _rebuilt(row), note))
+    if "forgotten-images" in first:
+        row = of("forgotten-images")[0]
+        control = formats.amount("psnr", row["metrics"]["psnr"]["control"])
+        note = f"forgotten pictures rebuilt after {row['branch']}, {_pictures(row)}, on the control {control}"
+        found.append(Tile("forgotten pictures", _rebuilt(row), f"{note} ({source_of([row])})"))
     if "forgotten-classes" in first:
         same = of("forgotten-classes")
         hits = sum(words.value(row, "exact-set") == 1 for row in same)
@@ -73,6 +77,21 @@ def tiles(results: Results) -> list[Tile]:
         note = f"AUC for who was forgotten, after {row['branch']}; retrained {oracle}, guessing 0.50"
         found.append(Tile("membership", formats.amount("auc", words.value(row, "auc")), note))
     return found
+
+
+def _rebuilt(row: Mapping[str, Any]) -> str:
+    share = row["metrics"]["rebuilt-share"]
+    return formats.DASH if share["value"] is None else f"{round(share['value'] * share['n'])} of {share['n']}"
+
+
+def _pictures(row: Mapping[str, Any]) -> str:
+    psnr = row["metrics"]["psnr"]
+    value, baseline = (formats.amount("psnr", psnr[name]) for name in ("value", "baseline"))
+    return f"{value} on average; without an attack {baseline}"
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    return f" on {row['branch']}" if row["branch"].startswith(PROBE) else ""
 
 
 def _has_target(row: Mapping[str, Any]) -> bool:
@@ -118,9 +137,13 @@ def scores(results: Results) -> list[Score]:
     found = []
     for label, row in zip(labels, rows, strict=True):
         main = ("false-alarm",) if "false-alarm" in row["metrics"] else HEADLINE[row["finds"]]
+        skipped = row.get("details", {}).get("skipped", {})
         for name, metric in row["metrics"].items():
             value = formats.amount(name, metric["value"]) if row["status"] == "done" else row["status"]
+            value = f"skipped: {skipped[name]}" if name in skipped else value
             compared = tuple(formats.amount(name, metric[key]) for key in ("chance", "baseline", "control", "oracle"))
             interval = formats.span(name, metric["ci"])
-            found.append(Score(label, row["branch"], name, value, metric["n"], interval, compared, name in main))
+            first = name in main and not row["branch"].startswith(PROBE)
+            shown = (label, row["branch"], name, value, metric["n"], interval, compared, first, source_of([row]))
+            found.append(Score(*shown))
     return found

@@ -14,7 +14,10 @@ from fedunlearn.judging import METRICS
 from fedunlearn.judging.groups import cell_labels
 from fedunlearn.reporting import formats
 from fedunlearn.reporting.charts import Estimate, forest
+from fedunlearn.reporting.leakage import leakages
+from fedunlearn.reporting.leakage_table import figures
 from fedunlearn.reporting.page import page
+from fedunlearn.reporting.picture_words import label_source
 from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
 from fedunlearn.reporting.templates import LOADER
 
@@ -49,27 +52,32 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         rates=_rates(trials) if trials else [],
         accuracies=_accuracies(trials) if trials else [],
         glossary=_glossary(cells),
+        tables=leakages(cells, summary),
+        two=figures,
+        source_words=label_source,
         formats=formats,
     )
 
 
 def _rates(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
-    """Return one forest plot per kind of finding whose headline is a share."""
+    """Return one forest plot per headline that is a share."""
     titles = {
-        "labels": "Labels recovered",
-        "images": "Pictures rebuilt",
-        "forgotten-classes": "Forgotten class ranked first",
-        "membership": "AUC of membership",
+        ("labels", "irec"): "Labels recovered",
+        ("labels", "exact"): "Updates with every label count right",
+        ("images", "rebuilt-share"): "Pictures rebuilt",
+        ("forgotten-images", "rebuilt-share"): "Forgotten pictures rebuilt",
+        ("forgotten-classes", "top-1"): "Forgotten class ranked first",
+        ("membership", "auc"): "AUC of membership",
     }
     charts = []
-    for finds, title in titles.items():
-        rows = [row for row in headline_rows(summary) if row["finds"] == finds and not row["metric"].startswith("psnr")]
+    for (finds, metric), title in titles.items():
+        rows = [row for row in headline_rows(summary) if (row["finds"], row["metric"]) == (finds, metric)]
         estimates = [
             Estimate(
                 f"{row['group']} \u00b7 {row['attack']} \u00b7 {row['branch']}",
                 row["value"],
                 row["ci"],
-                row["chance"],
+                row["baseline" if finds == "labels" else "chance"],
                 f"{formats.amount(row['metric'], row['value'])}, n = {row['n']}",
             )
             for row in rows

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from fedunlearn.judging.summary import summarise, write_summary
 from fedunlearn.reporting.html import render
+from fedunlearn.reporting.leakage import write_leakage
 from fedunlearn.reporting.results import cell_folders, read_results
 from fedunlearn.reporting.table import print_results
 
@@ -18,7 +19,9 @@ PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 
 
 def publish(run: Path, console: Console | None = None) -> Path:
-    """Write report.html (for a matrix also summary.json and summary.csv), print the table, return the report's path.
+    """Write report.html, print the table, return the report's path.
+
+    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv.
 
     Args:
         run: a folder with results.json or with cells/*/results.json.
@@ -33,6 +36,7 @@ def publish(run: Path, console: Console | None = None) -> Path:
     if folders != [run]:
         summary = summarise(cells)
         write_summary(run, summary)
+    write_leakage(run, cells, summary)
     report = run / REPORT
     temporary = run / (REPORT + ".part")
     temporary.write_text(render(folders, cells, summary), encoding="utf-8")

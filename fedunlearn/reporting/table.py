@@ -13,22 +13,28 @@ from rich.text import Text
 
 from fedunlearn.judging.groups import cell_labels
 from fedunlearn.judging.references import numbered
-from fedunlearn.names import CONTROLS
+from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.leakage import leakages
+from fedunlearn.reporting.leakage_table import leakage_tables
+from fedunlearn.reporting.picture_words import PICTURES, counting, label_source, more, source_of
 
 SHOWN_CELLS = 8  # more are told by their summary alone
 WIDE = 110  # characters; a narrower terminal gets fewer columns
+ATTACK = 24  # characters of an attack's name in a table of many columns
 HEADLINE = {
-    "labels": ("irec",),
+    "labels": ("irec", "exact"),
     "images": ("rebuilt-share", "psnr"),
     "forgotten-classes": ("top-1",),
     "membership": ("auc",),
+    "forgotten-images": ("rebuilt-share", "psnr"),
 }
 TOPICS = {
     "labels": "labels",
     "images": "pictures",
     "forgotten-classes": "forgotten class",
     "membership": "membership",
+    "forgotten-images": "forgotten pictures",
 }
 
 
@@ -49,6 +55,8 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
         for table in (_rates(summary, wide), _alarms(summary), _accuracies(summary)):
             if table.row_count:
                 console.print(table)
+    for part in leakage_tables(leakages(cells, summary), console.width):
+        console.print(part)
 
 
 def has_trials(summary: Mapping[str, Any]) -> bool:
@@ -57,8 +65,8 @@ def has_trials(summary: Mapping[str, Any]) -> bool:
 
 
 def headline_rows(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the rows of a summary that everybody should see first; the false alarms have a table of their own."""
-    rows = [row for row in summary["rows"] if row["branch"] not in CONTROLS]
+    """Return the rows of a summary that everybody should see first; false alarms and probes have their own tables."""
+    rows = [row for row in summary["rows"] if row["branch"] not in CONTROLS and not row["branch"].startswith(PROBE)]
     return [row for row in rows if row["metric"] in HEADLINE[row["finds"]]]
 
 
@@ -75,8 +83,10 @@ def _cell(label: str, results: Mapping[str, Any], *, wide: bool) -> RenderableTy
     scenario = results["scenario"]
     title = scenario.get("title") or scenario.get("name") or "fedunlearn"
     parts: list[RenderableType] = [_story(results), Text(), _branches(results, wide)]
-    if results["attacks"]:
+    if any(not row["branch"].startswith(PROBE) for row in results["attacks"]):
         parts += [Text(), _attacks(results, wide)]
+        if beside := _beside_pictures(results):
+            parts += [Text(), beside]
     name = escape(f"{title}: {label}" if label else title)
     return Panel(Group(*parts), title=f"[bold]{name}", title_align="left", padding=(1, 1))
 
@@ -112,25 +122,45 @@ def _branches(results: Mapping[str, Any], wide: bool) -> Table:
 
 
 def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
-    compared = ("chance", "no attack", "control", "retrained") if wide else ("chance", "control")
-    table = _table(
-        "The observer's score", ("attack, after",), ("value", "n", "95 % interval", *compared), 2 if wide else 1
-    )
+    compared = ("chance", "no attack", "control", "retrained") if wide else ("no attack", "control")
+    table = _table("The observer's score", (), (), 2 if wide else 1)
+    table.add_column("attack, after", overflow="fold")
+    for name in ("value", "n", "95 % interval", *compared):
+        table.add_column(name, justify="right", no_wrap=True)
     rows = results["attacks"]
     labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
     before = None
     for label, row in zip(labels, rows, strict=True):
+        if row["branch"].startswith(PROBE):
+            continue
         if before != (label, row["observer"]):
             table.add_row(f"[cyan]{escape(label)}")
             before = (label, row["observer"])
+            if source := source_of([row]):
+                table.add_row(f"  [dim]{escape(source)}")
         for metric in HEADLINE[row["finds"]] if "false-alarm" not in row["metrics"] else ("false-alarm",):
             table.add_row(f"  {escape(row['branch'])}: {metric}", *_scores(row, metric, wide))
     return table
 
 
+def _beside_pictures(results: Mapping[str, Any]) -> Table | None:
+    """Return, for every attack that rebuilt pictures, what there was to go by, and its other measures."""
+    rows = [row for row in results["attacks"] if row["finds"] in PICTURES and not row["branch"].startswith(PROBE)]
+    done = [row for row in rows if row["status"] == "done"]
+    if not done:
+        return None
+    table = Table(title="The pictures, more closely", title_justify="left", title_style="bold", box=None, padding=0)
+    table.show_header = False
+    for row in done:
+        said = [f"[cyan]{escape(row['name'])}[/], {escape(row['branch'])}", *filter(None, [source_of([row])])]
+        table.add_row("; ".join([*said, *filter(None, [counting(row)]), *map(escape, more(row))]))
+    return table
+
+
 def _scores(row: Mapping[str, Any], metric: str, wide: bool) -> list[str]:
     entry = row["metrics"][metric]
-    references = ("chance", "baseline", "control", "oracle") if wide else ("chance", "control")
+    trivial = "chance" if row["finds"] in ("forgotten-classes", "membership") else "baseline"
+    references = ("chance", "baseline", "control", "oracle") if wide else (trivial, "control")
     value = formats.amount(metric, entry["value"]) if row["status"] == "done" else row["status"]
     compared = [formats.amount(metric, entry[name]) for name in references]
     return [f"[bold]{value}", str(entry["n"]), formats.span(metric, entry["ci"]), *compared]
@@ -140,13 +170,15 @@ def _rates(summary: Mapping[str, Any], wide: bool) -> Table:
     compared = ("chance", "no attack", "p (Holm)") if wide else ()
     columns = ("value", "n", "95 % interval", *compared)
     table = _table("Over all cells", ("cells", "attack", "after: measure"), columns, 2 if wide else 1)
+    table.columns[1].no_wrap, table.columns[1].max_width = False, ATTACK
     for row in headline_rows(summary):
         metric = row["metric"]
         p = formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
         figures = [formats.amount(metric, row["value"]), str(row["n"]), formats.span(metric, row["ci"])]
         against = [formats.amount(metric, row["chance"]), formats.amount(metric, row["baseline"]), p]
         against = against[: len(compared)]
-        table.add_row(escape(row["group"]), row["attack"], f"{escape(row['branch'])}: {metric}", *figures, *against)
+        attack = f"{row['attack']}\n[dim]{label_source(row['label_source'])}" if row["label_source"] else row["attack"]
+        table.add_row(escape(row["group"]), attack, f"{escape(row['branch'])}: {metric}", *figures, *against)
     return table
 
 

@@ -17,8 +17,9 @@ from torch.utils.tensorboard import SummaryWriter
 from fedunlearn.federation import Update, Weights
 from fedunlearn.judging import AttackRow, Verdict
 from fedunlearn.judging.groups import cell_label
-from fedunlearn.reporting.artefacts import grid
+from fedunlearn.reporting.artefacts import batches, grid, picture_rows
 from fedunlearn.reporting.heat import confusion_picture
+from fedunlearn.reporting.picture_words import counting, label_source
 from fedunlearn.reporting.sketch import CountSketch, change
 from fedunlearn.reporting.table import HEADLINE
 
@@ -155,11 +156,16 @@ class Board:
         for name, metric in row.metrics.items():
             if np.isfinite(metric.value):
                 self._writer.add_scalar(f"{place}/{name}/{row.branch}", metric.value)
-        for index, update in enumerate(verdict.details.get("updates", [])):
+        for index, batch in enumerate(batches(verdict.details)):
             if f"rebuilt-{index}" in verdict.arrays:
-                picture = grid([verdict.arrays[f"{kind}-{index}"] for kind in ("originals", "rebuilt")])
-                tag = f"{place}/pictures/{row.branch}/client-{update['client']}"
-                self._writer.add_image(tag, picture, update["round"], dataformats="HWC")
+                picture = grid(picture_rows(verdict.arrays, index))
+                which = f"client-{batch.entry['client']}" if "client" in batch.entry else batch.key
+                tag = f"{place}/pictures/{row.branch}/{which}"
+                self._writer.add_image(tag, picture, batch.entry.get("round", 0), dataformats="HWC")
+        if beside := "; ".join(
+            filter(None, [label_source(verdict.details.get("label-source")), counting({"details": verdict.details})])
+        ):
+            self._writer.add_text(f"{place}/pictures/{row.branch}", beside)
         if "member" in verdict.arrays and np.isfinite(verdict.arrays["scores"]).all():
             scores = verdict.arrays["scores"]
             member, likely = torch.from_numpy(verdict.arrays["member"]), rankdata(scores) / len(scores)

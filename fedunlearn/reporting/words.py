@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedunlearn.names import CONTROLS, TRUNK
+from fedunlearn.judging.summary import PRIMARY
+from fedunlearn.names import CONTROLS, PROBE, TRUNK
+from fedunlearn.reporting import picture_words
 from fedunlearn.reporting.formats import amount, listed, names_of, percent
+from fedunlearn.reporting.picture_words import PICTURES, no_answer, source_of
 
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -37,6 +40,7 @@ BRANCHES = {
     "control": "as many extra rounds, nothing forgotten",
     "placebo": "as many samples forgotten, spread over all classes",
 }
+SPELLING = {"irec": "IRec", "psnr": "PSNR", "top-1": "top-1", "auc": "AUC"}
 
 
 def class_names(results: Results) -> list[str]:
@@ -76,14 +80,35 @@ def findings(results: Results) -> list[tuple[str, str]]:
 
 def finding(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
     """Return what one attack found, over all branches that it was run on."""
-    if finds == "labels":
-        found = " ".join(_labels(row) for row in rows)
-    elif finds == "images":
-        found = " ".join(_images(row) for row in rows)
-    else:
-        found = _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+    probed = [row for row in rows if row["branch"].startswith(PROBE)]
+    other = [row for row in rows if row not in probed]
+    sentences = [_found(finds, other, names)] if other else []
+    if probed:
+        sentences.append(_over_probes(finds, probed))
     granted = sorted({grant for row in rows for grant in row["grants"]})
-    return f"{found} Of the truth it was given: {listed(granted)}." if granted else found
+    return " ".join([*sentences, *([f"Of the truth it was given: {listed(granted)}."] if granted else [])])
+
+
+def _found(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
+    if finds == "labels":
+        return " ".join(_labels(row) for row in rows)
+    if finds == "images":
+        return " ".join(picture_words.images(row) for row in rows)
+    if finds == "forgotten-images":
+        return picture_words.forgotten_images(rows)
+    return _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+
+
+def _over_probes(finds: str, rows: Sequence[Row]) -> str:
+    """Say between which ends an attack's headline lies; the table of the probes has the rest."""
+    metric = PRIMARY[finds]
+    known = sorted((row for row in rows if value(row, metric) is not None), key=lambda row: value(row, metric) or 0)
+    if not known:
+        return no_answer(rows[0])
+    name = f"{rows[0]['name']} ({source_of(rows)})" if finds in PICTURES else rows[0]["name"]
+    ends = [f"{amount(metric, value(row, metric))} on {row['branch']}" for row in (known[0], known[-1])[: len(known)]]
+    silent = f" No answer on {len(rows) - len(known)} of {len(rows)} probes." if len(known) < len(rows) else ""
+    return f"{name}: {SPELLING[metric]} {' to '.join(ends)}.{silent}"
 
 
 def value(row: Row, metric: str) -> float | None:
@@ -92,14 +117,10 @@ def value(row: Row, metric: str) -> float | None:
     return None if entry is None else entry["value"]
 
 
-def _failed(row: Row) -> str:
-    return f"{row['name']} gave no answer ({row['status']}{': ' + row['reason'] if row.get('reason') else ''})."
-
-
 def _labels(row: Row) -> str:
     exact, recovered = row["metrics"]["exact"], row["metrics"]["irec"]
     if recovered["value"] is None:
-        return _failed(row)
+        return no_answer(row)
     n = exact["n"]
     whole = f"{round(exact['value'] * n)} of {n} observed updates" if n > 1 else "the observed update"
     verdict = f"{row['name']} recovered {percent(recovered['value'])} of the labels behind "
@@ -111,25 +132,13 @@ def _labels(row: Row) -> str:
     return f"{verdict}; {trivial}."
 
 
-def _images(row: Row) -> str:
-    share, mean = row["metrics"]["rebuilt-share"], row["metrics"]["psnr"]
-    if share["value"] is None:
-        return _failed(row)
-    rebuilt = round(share["value"] * share["n"])
-    return (
-        f"{row['name']} rebuilt {rebuilt} of {share['n']} training images recognisably (20 dB or better), "
-        f"{amount('psnr', mean['value'])} on average; the best picture that needs no attack gets "
-        f"{amount('psnr', mean['baseline'])}."
-    )
-
-
 def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
     name = rows[0]["name"]
     request = [row for row in rows if row["branch"] not in CONTROLS]
     if not request:
         return f"{name} was run on the controls only. {_alarms(rows)}"
     if all(value(row, "alarm") is None for row in request):
-        return _failed(request[0])
+        return no_answer(request[0])
     known = [row for row in request if value(row, "top-1") is not None]
     if not known:
         loud = [row["branch"] for row in request if value(row, "alarm") == 1]
@@ -168,7 +177,7 @@ def _alarms(rows: Sequence[Row]) -> str:
 def _membership(rows: Sequence[Row]) -> str:
     known = [row for row in rows if value(row, "auc") is not None]
     if not known:
-        return _failed(rows[0])
+        return no_answer(rows[0])
     after = ", ".join(f"{value(row, 'auc'):.2f} after {row['branch']}" for row in known)
     return f"{known[0]['name']} tells forgotten samples from unseen ones with AUC {after} (0.50 is guessing)."
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import braycurtis
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
 from fedunlearn.judging.baselines import batch_mean, grey, public_mean
-from fedunlearn.judging.images import PERFECT_DB, compare, match, psnr, psnr_of_mean, rebuilt_share, ssim
+from fedunlearn.judging.images import PERFECT_DB, compare, fft2d, match, psnr, psnr_of_mean, rebuilt_share, ssim
 
 
 def pictures(seed: int, *shape: int) -> np.ndarray:
@@ -68,6 +69,23 @@ def test_ssim_of_the_same_image_is_one_and_small_images_are_allowed():
 
 def test_rebuilt_share_counts_unmatched_images_as_lost():
     assert rebuilt_share(np.array([19.9, 20.0, 35.0]), 4) == 0.5
+    assert rebuilt_share(np.array([19.9, 20.0, 35.0]), 4, threshold=30.0) == 0.25
+
+
+def test_fft2d_is_the_bray_curtis_distance_of_the_magnitudes():
+    truth, image = pictures(0, 3, 8, 6), pictures(1, 3, 8, 6)
+    spectra = [np.abs(np.fft.fft2(pixels)).ravel() for pixels in (truth, image)]
+    assert fft2d(truth, image) == pytest.approx(braycurtis(*spectra), rel=1e-6)
+
+
+def test_fft2d_in_closed_form():
+    truth = pictures(0, 1, 9, 9)
+    assert fft2d(truth, np.roll(truth, (2, 3), axis=(1, 2))) == pytest.approx(0, abs=1e-7)  # blind to shifts
+    assert fft2d(truth, 0.5 * truth) == pytest.approx(1 / 3, abs=1e-7)
+    assert fft2d(truth, np.zeros_like(truth)) == 1
+    assert fft2d(np.zeros_like(truth), np.zeros_like(truth)) == 0
+    wave = np.tile(0.5 + 0.5 * np.cos(2 * np.pi * np.arange(8) / 8), (1, 8, 1))  # magnitudes 32 and twice 16
+    assert fft2d(wave, np.full_like(wave, 0.5)) == pytest.approx(32 / (64 + 32), abs=1e-7)
 
 
 def test_fused_images_show_in_the_mean():
@@ -100,6 +118,10 @@ def test_a_comparison_scores_the_matched_pairs():
     assert dict(zip(found.rows.tolist(), found.columns.tolist(), strict=True)) == {4: 0, 1: 1}
     assert found.psnr.tolist() == [psnr(truth[1], answer[1]), psnr(truth[4], answer[0])]
     assert found.ssim.tolist() == [ssim(truth[1], answer[1].clip(0, 1)), ssim(truth[4], answer[0].clip(0, 1))]
+    assert found.fft2d.tolist() == [fft2d(truth[1], answer[1]), fft2d(truth[4], answer[0])]
+    assert np.isnan(found.lpips).all()
+    perceptual = compare(truth, answer, lambda truth, images: np.abs(truth - images).mean((1, 2, 3)))
+    assert perceptual.lpips.tolist() == [np.abs(truth[k] - answer[m].clip(0, 1)).mean() for k, m in ((1, 1), (4, 0))]
     assert np.isnan(compare(truth, np.full((2, 1, 8, 8), np.nan)).psnr).tolist() == [True, True]
 
 

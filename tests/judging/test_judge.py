@@ -2,17 +2,20 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from fedunlearn.errors import DataError
 from fedunlearn.judging import METRICS, AnswerKey, Answers, Case, Metric, judge_failure, judge_finding
 from fedunlearn.judging.judge import METRIC_NAMES
-from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Reconstructions
+from fedunlearn.observer.findings import ForgottenClasses, ForgottenImages, LabelCounts, Membership, Reconstructions
+from tests.judging.test_lpips import random_weights
 
 IMAGES = np.random.default_rng(0).random((12, 1, 8, 8), dtype=np.float32)
 LABELS = np.array([0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3])
@@ -26,16 +29,17 @@ def case(tmp_path):
     key.write_request("request-1", (2,), {0: np.array([2, 6])})
     key.write_candidates(np.arange(12), np.arange(12) < 6)
 
-    def make(branch="trunk", control=False):
+    def make(branch="trunk", control=False, **changes):
         return Case(
             branch=branch,
             control=control,
-            request_ids=("request-1",),
+            request_ids=changes.pop("request_ids", ("request-1",)),
             answers=Answers(tmp_path),
             num_classes=4,
             images=lambda ids: IMAGES[ids],
             public_mean=IMAGES.mean(axis=0),
             rng=np.random.default_rng(1),
+            **changes,
         )
 
     return make
@@ -105,11 +109,13 @@ def test_a_trivial_answer_scores_its_own_baseline_and_never_above(seed, sizes, a
         finding = Reconstructions(targets, tuple(rebuilt), tuple(np.zeros(len(r), int) for r in rebuilt), "known")
         truth = Answers(key.folder)
         case = Case("trunk", False, (), truth, 4, lambda ids: images[ids], public, np.random.default_rng(0))
+        case = replace(case, pool=lambda: np.arange(27))
         metrics = judge_finding(finding, case).metrics
     assert metrics["psnr"].value == metrics[answer].value
     assert metrics["psnr"].baseline == max(metrics[name].value for name in TRIVIAL)
-    for name in ("psnr", "ssim", "rebuilt-share", "psnr-best"):
+    for name in ("psnr", "ssim", "rebuilt-share", "psnr-best", "identification-rate"):
         assert metrics[name].value <= metrics[name].baseline
+    assert metrics["fft2d"].value >= metrics["fft2d"].baseline
 
 
 def test_a_trivial_answer_that_is_not_known_for_every_update_is_no_baseline(case):
@@ -134,6 +140,120 @@ def test_a_diverged_reconstruction_is_nan_and_not_zero(case):
     assert all(np.isnan(verdict.metrics[name].value) for name in failed)
     assert verdict.metrics["psnr-grey"].value > 0
     json.dumps(verdict.details, allow_nan=False)
+
+
+def test_the_labels_that_an_attack_used_are_counted_too(case):
+    images = (IMAGES[[0, 1, 2, 4]], IMAGES[[3, 7]])
+    used = (np.array([3, 0, 0, 1]), np.array([3, 1]))  # true: 0, 1, 2, 0 and 3, 3
+    details = judge_finding(Reconstructions(((1, 0), (1, 1)), images, used, "weight-form"), case()).details
+    assert details["labels-right"] == [4, 6]
+    assert [update["labels-right"] for update in details["updates"]] == [3, 1]
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 8, 8), (2, 3, 8, 8), (2, 1, 8, 9)])
+def test_pictures_of_another_shape_are_refused(case, shape):
+    finding = Reconstructions(((1, 0),), (np.zeros(shape, np.float32),), (LABELS[:2],), "known")
+    with pytest.raises(DataError, match="claimed images of shape"):
+        judge_finding(finding, case())
+    unlabelled = ForgottenImages("request-1", IMAGES[:3], LABELS[:2], "known")
+    with pytest.raises(DataError, match="3 pictures with 2 labels"):
+        judge_finding(unlabelled, case("finetune"))
+
+
+def test_a_diverged_reconstruction_identifies_nobody(case):
+    broken = np.full((4, 1, 8, 8), np.nan, np.float32)
+    finding = Reconstructions(((1, 0),), (broken,), (LABELS[:4],), "known")
+    metrics = judge_finding(finding, case(pool=lambda: np.arange(12))).metrics
+    assert np.isnan([metrics[name].value for name in ("identification-rate", "fft2d")]).all()
+    assert metrics["identification-rate"].baseline <= 0.25
+
+
+def test_identification_has_chance_baseline_and_interval(case):
+    truth = IMAGES[[0, 1, 2, 4]]
+    finding = Reconstructions(((1, 0),), (np.concatenate([truth[:2] + 0.01, IMAGES[[9, 10]]]),), (LABELS[:4],), "known")
+    verdict = judge_finding(finding, case(pool=lambda: np.arange(1, 12)))  # sample 0 is none of the training data
+    rate = verdict.metrics["identification-rate"]
+    assert (rate.value, rate.n) == (0.5, 4)
+    assert rate.chance == 1 / 12
+    assert rate.ci == pytest.approx((0.150, 0.850), abs=1e-3)  # Wilson's of 2 of 4
+    assert 0 <= rate.baseline <= 0.25
+    assert verdict.details["skipped"] == {"lpips": "no weights file"}
+
+
+def test_what_the_judge_was_not_given_is_skipped_with_a_reason(case, tmp_path):
+    finding = Reconstructions(((1, 0),), (IMAGES[:4],), (LABELS[:4],), "known")
+    verdict = judge_finding(finding, case(lpips=tmp_path / "nowhere"))
+    assert "nowhere: no readable LPIPS weights" in verdict.details["skipped"]["lpips"]
+    assert verdict.details["skipped"]["identification-rate"] == "no training images to look among"
+    for name in ("lpips", "identification-rate"):
+        assert np.isnan(verdict.metrics[name].value)
+        assert verdict.metrics[name].n == 0
+
+
+def test_lpips_of_an_attack_stands_beside_that_of_trivial_answers(case, tmp_path):
+    path = tmp_path / "weights"
+    save_file(random_weights(16), path)
+    finding = Reconstructions(((1, 0),), (np.clip(IMAGES[[0, 1, 2, 4]] + 0.01, 0, 1),), (LABELS[:4],), "known")
+    verdict = judge_finding(finding, case(lpips=path))
+    metric = verdict.metrics["lpips"]
+    assert 0 < metric.value < metric.baseline
+    assert len(verdict.details["updates"][0]["lpips"]) == 4
+    assert verdict.metrics["fft2d"].value < verdict.metrics["fft2d"].baseline
+
+
+def test_the_threshold_of_the_scenario_counts(case):
+    finding = Reconstructions(((1, 0),), (np.clip(IMAGES[[0, 1, 2, 4]] + 0.03, 0, 1),), (LABELS[:4],), "known")
+    for threshold, share in ((20.0, 1.0), (35.0, 0.0)):
+        verdict = judge_finding(finding, case(rebuilt_db=threshold))
+        assert verdict.metrics["rebuilt-share"].value == share
+        assert verdict.details["rebuilt-db"] == threshold
+
+
+def test_means_are_shown_where_there_are_several_images(case):
+    AnswerKey(case().answers.folder).write_update("trunk", 2, 0, [5], [1])
+    finding = Reconstructions(((1, 0), (2, 0)), (IMAGES[[0, 1, 2, 2]], IMAGES[[5]]), (LABELS[:4], LABELS[:1]), "known")
+    verdict = judge_finding(finding, case())
+    np.testing.assert_allclose(verdict.arrays["means-0"][0], IMAGES[[0, 1, 2, 4]].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(verdict.arrays["means-0"][1], IMAGES[[0, 1, 2, 2]].mean(0), rtol=1e-6)
+    assert "means-1" not in verdict.arrays
+    assert verdict.metrics["psnr-of-mean"].baseline < 40
+    assert verdict.details["updates"][1]["psnr-of-mean"] == 100
+
+
+FORGOTTEN = (2, 6)
+
+
+def test_pictures_of_forgotten_samples_are_matched_with_all_of_them(case):
+    claimed = np.clip(IMAGES[[6, 3, 2]] + 0.01, 0, 1)
+    finding = ForgottenImages("request-1", claimed, np.array([2, 3, 2]), "bias-form", {"losses": [0.1]})
+    verdict = judge_finding(finding, case("finetune"))
+    assert set(verdict.metrics) == set(METRIC_NAMES["forgotten-images"])
+    assert verdict.metrics["psnr"].value == pytest.approx(40, abs=0.5)
+    assert (verdict.metrics["rebuilt-share"].value, verdict.metrics["rebuilt-share"].n) == (1.0, 2)
+    assert verdict.metrics["psnr"].baseline == max(verdict.metrics[name].value for name in TRIVIAL)
+    shown = verdict.details["forgotten"]
+    assert (shown["request"], shown["claimed"], shown["images"], shown["labels"]) == ("request-1", 3, 2, [2, 2])
+    assert verdict.details["label-source"] == "bias-form"
+    np.testing.assert_array_equal(verdict.arrays["originals-0"], IMAGES[list(FORGOTTEN)])
+    np.testing.assert_allclose(verdict.arrays["rebuilt-0"], IMAGES[list(FORGOTTEN)], atol=0.011)
+
+
+def test_with_fewer_claims_than_samples_the_best_pairs_count_for_trivial_answers_too(case):
+    finding = ForgottenImages("request-1", np.full((1, 1, 8, 8), 0.5, np.float32), np.array([2]), "known")
+    metrics = judge_finding(finding, case("finetune")).metrics
+    closest = max(-10 * np.log10(np.mean((IMAGES[sample] - 0.5) ** 2)) for sample in FORGOTTEN)
+    assert metrics["psnr"].value == metrics["psnr-grey"].value == pytest.approx(closest, abs=1e-4)
+    assert (metrics["psnr"].n, metrics["rebuilt-share"].n) == (1, 2)
+
+
+def test_on_a_control_the_same_samples_are_looked_for(case):
+    finding = ForgottenImages("request-1", IMAGES[[2, 6]], np.array([2, 2]), "known")
+    there, here = (judge_finding(finding, case(*where)).metrics for where in (("control", True), ("finetune", False)))
+    assert there["psnr"] == here["psnr"]
+    with pytest.raises(DataError, match="nothing was asked to be forgotten on trunk"):
+        judge_finding(finding, case(request_ids=()))
+    nothing = ForgottenImages("request-1", IMAGES[:0], LABELS[:0], "known")
+    assert np.isnan(judge_finding(nothing, case("finetune")).metrics["psnr"].value)
 
 
 def test_forgotten_class_on_a_request_branch(case):

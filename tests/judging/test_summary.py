@@ -106,6 +106,29 @@ def test_an_attack_that_always_fails_on_a_control_has_no_rate():
     assert control["ci"] == [None, None]
 
 
+def pictures(seed, value, baseline, control):
+    metric = Metric(value, 6, baseline=baseline, control=control)
+    details = {"label-source": "bias-form"}
+    row = AttackRow(
+        "difference", "server", "updates", "finetune", "forgotten-images", {"psnr": metric}, details=details
+    )
+    return {"cell": {"seed": seed}, "seed": seed, "attacks": [row.to_json()], "branches": []}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "control", "low"), [(12.0, 15.0, True), (12.0, 25.0, False), (25.0, np.nan, False)]
+)
+def test_forgotten_pictures_must_beat_trivial_answers_and_the_control(baseline, control, low):
+    cells = [pictures(seed, 20 + 0.1 * seed, baseline, control) for seed in range(8)]
+    row = pick(summarise(cells)["rows"], metric="psnr")
+    assert (row["p"] < 0.01) == low
+    assert row["label_source"] == "bias-form"
+
+
+def test_only_pictures_have_a_label_source(summary):
+    assert {row["label_source"] for row in summary["rows"]} == {None}
+
+
 def test_separation_of_request_and_control(summary):
     row = pick(summary["separation"], group="FedSGD", branch="finetune")
     assert (row["auc"], row["n"]) == (1.0, [20, 40])

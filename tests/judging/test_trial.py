@@ -13,6 +13,7 @@ from fedunlearn.judging import AnswerKey, Answers
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership
 from fedunlearn.requests import UnlearningRequest
+from fedunlearn.scenario import JudgeSettings
 from fedunlearn.trial import Trial
 from tests.observer.recorded import CLASSES, SHAPE, Federation, Watcher, blank, digits, non_iid, recorded_run
 
@@ -52,8 +53,10 @@ def stage():
     outside = np.arange(600, 1797)
     return SimpleNamespace(
         seed=3,
-        scenario=SimpleNamespace(observers=[Named("updates", ("candidates",))], attacks=[settings("stub")], probes=()),
-        splits=SimpleNamespace(public=outside[:50], test=outside[50:900], judge=outside[900:]),
+        scenario=SimpleNamespace(
+            observers=[Named("updates", ("candidates",))], attacks=[settings("stub")], probes=(), judge=JudgeSettings()
+        ),
+        splits=SimpleNamespace(train=np.arange(600), public=outside[:50], test=outside[50:900], judge=outside[900:]),
         dataset=SimpleNamespace(
             images=lambda ids: IMAGES[ids], labels=lambda ids: LABELS[ids], num_classes=CLASSES, image_shape=SHAPE
         ),

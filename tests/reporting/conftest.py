@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting import synthetic
+from tests.reporting import synthetic, synthetic_probes
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +18,13 @@ def matrix(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def seeds(tmp_path_factory) -> Path:
     return synthetic.matrix_run(tmp_path_factory.mktemp("seeds"), seeds=5)
+
+
+@pytest.fixture(scope="session")
+def probed(tmp_path_factory) -> Path:
+    return synthetic_probes.single_run(tmp_path_factory.mktemp("probed"))
+
+
+@pytest.fixture(scope="session")
+def probed_matrix(tmp_path_factory) -> Path:
+    return synthetic_probes.matrix_run(tmp_path_factory.mktemp("probed-matrix"))

@@ -12,8 +12,14 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
-from fedunlearn.names import CONTROLS, TRUNK
-from fedunlearn.observer.findings import Finding, ForgottenClasses, LabelCounts, Membership, Reconstructions
+from fedunlearn.names import CONTROLS, PROBE, TRUNK
+from fedunlearn.observer.findings import (
+    Finding,
+    ForgottenClasses,
+    LabelCounts,
+    Membership,
+    Reconstructions,
+)
 from fedunlearn.reporting import save_verdict, write_results
 
 FORGOTTEN, REQUEST_ROUND, EXTRA = 3, 8, 4
@@ -66,8 +72,32 @@ def trunk_findings(seed: int, noise: float) -> dict[str, Finding]:
     }
 
 
+def case_of(folder: Path, branch: str, number: int, **changes: Any) -> Case:
+    images, _ = digits()
+    return Case(
+        branch=branch,
+        control=branch in CONTROLS,
+        request_ids=() if branch == "trunk" or branch.startswith(PROBE) else ("request-1",),
+        answers=Answers(folder / "answers"),
+        num_classes=10,
+        images=lambda ids: images[ids],
+        public_mean=images.mean(axis=0),
+        rng=np.random.default_rng(number),
+        **changes,
+    )
+
+
+def row_of(
+    folder: Path, name: str, branch: str, finds: str, finding: Finding | None, case: Case, reason: str = ""
+) -> AttackRow:
+    verdict = judge_failure(finds, control=case.control) if finding is None else judge_finding(finding, case)
+    details, pictures = save_verdict(folder, f"{name}-server-{branch}", verdict)
+    row = AttackRow(name, "server", "updates", branch, finds, verdict.metrics, (), 500, 1.2, details=details)
+    return replace(row, pictures=pictures, status="done" if finding else "failed", reason=reason)
+
+
 def attacks(folder: Path, seed: int, noise: float) -> list[dict[str, Any]]:
-    images, labels = digits()
+    labels = digits()[1]
     key = AnswerKey(folder / "answers")
     key.write_update("trunk", 1, 0, BATCH, labels[BATCH])
     key.write_request("request-1", (FORGOTTEN,), {0: np.flatnonzero(labels == FORGOTTEN)})
@@ -82,21 +112,8 @@ def attacks(folder: Path, seed: int, noise: float) -> list[dict[str, Any]]:
     found += [("null-class-query", "finetune", "forgotten-classes", None)]
     rows = []
     for number, (name, branch, finds, finding) in enumerate(found):
-        case = Case(
-            branch=branch,
-            control=branch in CONTROLS,
-            request_ids=() if branch == "trunk" else ("request-1",),
-            answers=Answers(folder / "answers"),
-            num_classes=10,
-            images=lambda ids: images[ids],
-            public_mean=images.mean(axis=0),
-            rng=np.random.default_rng(number),
-        )
-        verdict = judge_failure(finds, control=case.control) if finding is None else judge_finding(finding, case)
-        details, pictures = save_verdict(folder, f"{name}-server-{branch}-{number}", verdict)
-        status = {"status": "failed", "reason": "ValueError: no noise <left>"} if finding is None else {}
-        row = AttackRow(name, "server", "updates", branch, finds, verdict.metrics, (), 500, 1.2, **status)
-        rows.append(replace(row, details=details, pictures=pictures))
+        reason = "ValueError: no noise <left>" if finding is None else ""
+        rows.append(row_of(folder, name, branch, finds, finding, case_of(folder, branch, number), reason))
     return [row.to_json() for row in with_references(rows)]
 
 

@@ -55,6 +55,17 @@ def test_a_verdict_leaves_pictures_and_points_to_its_arrays(tmp_path):
     assert all((tmp_path / path).is_file() for path in [*pictures, details["array"]])
 
 
+def test_means_stand_behind_a_gap_and_forgotten_pictures_have_a_file_of_their_own(tmp_path):
+    images, means = np.zeros((3, 1, 8, 8)), np.full((2, 1, 8, 8), 0.5)
+    arrays = {"originals-0": images, "rebuilt-0": images, "means-0": means}
+    verdict = Verdict({}, {"forgotten": {"request": "request-1"}}, arrays)
+    _, pictures = save_verdict(tmp_path, "difference-server-finetune", verdict)
+    assert pictures == ["artefacts/difference-server-finetune-forgotten.png"]
+    shown = np.asarray(Image.open(tmp_path / pictures[0]))
+    assert shown.shape == (2 * 116 + 4, 5 * 116 + 4, 3)
+    assert [int(shown[60, 4 + 116 * column + 50, 0]) for column in range(5)] == [0, 0, 0, 255, 128]
+
+
 def test_scores_leave_arrays_but_no_pictures(tmp_path):
     verdict = Verdict({}, {"members": 1}, {"scores": np.zeros(2), "member": np.array([True, False])})
     details, pictures = save_verdict(tmp_path, "population", verdict)

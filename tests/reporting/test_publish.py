@@ -85,7 +85,8 @@ def test_report_tells_the_story(report):
 
 def test_report_shows_originals_and_reconstructions(report):
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', report)
-    assert len(pictures) == 2 * (8 + 8)  # two cells; four pairs among the findings and four in the short story
+    # Two cells; four pairs and that of the means among the findings, four pairs in the short story.
+    assert len(pictures) == 2 * (8 + 2 + 8)
     assert Image.open(io.BytesIO(base64.b64decode(pictures[0]))).size == (112, 112)
     assert re.search(r"class 3, 3\d\.\d dB", report)
 
@@ -95,7 +96,15 @@ def test_every_metric_stands_in_the_report_with_its_interval(report, matrix):
     rows = scores(results)
     assert len(rows) == sum(len(row["metrics"]) for row in results["attacks"])
     assert all(row.interval in report for row in rows)
-    assert {row.metric for row in rows if row.main} == {"irec", "psnr", "rebuilt-share", "top-1", "false-alarm", "auc"}
+    assert {row.metric for row in rows if row.main} == {
+        "irec",
+        "exact",
+        "psnr",
+        "rebuilt-share",
+        "top-1",
+        "false-alarm",
+        "auc",
+    }
 
 
 def test_a_matrix_gets_a_summary(report, matrix):

@@ -25,8 +25,8 @@ def test_the_schema_knows_every_access_level_and_finding():
     assert set(attack["finds"]["enum"]) == set(METRIC_NAMES)
 
 
-def test_results_follow_the_schema(single, matrix):
-    for folder in [single, *cell_folders(matrix)]:
+def test_results_follow_the_schema(single, matrix, probed):
+    for folder in [single, probed, *cell_folders(matrix)]:
         jsonschema.validate(json.loads((folder / "results.json").read_text()), schema())
 
 
@@ -48,6 +48,16 @@ def test_wrong_results_are_told_from_right_ones(single, path, value):
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("branch", "trunk"), ("source", "public"), ("skipped", {"2": 7}), ("clients", "all")]
+)
+def test_wrong_probes_are_told_from_right_ones(probed, key, value):
+    broken = read_results(probed)
+    broken["probes"][0][key] = value
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, schema())
 

@@ -38,6 +38,10 @@ def events(tmp_path):
         images = np.random.default_rng(0).random((2, 3, 8, 8))
         shown = Verdict({}, {"updates": [{"round": 1, "client": 5}]}, {"originals-0": images, "rebuilt-0": images})
         board.attack(AttackRow("matching", "server", "updates", "trunk", "images", {"psnr": Metric(9, 2)}), shown)
+        forgotten = {"request": "r", "label-source": "auto", "notes": {"equations": [9], "unknowns": [7]}}
+        arrays = {"originals-0": images, "rebuilt-0": images, "means-0": images[:2]}
+        shown = Verdict({}, {"forgotten": forgotten, **forgotten}, arrays)
+        board.attack(AttackRow("difference", "server", "updates", "control", "forgotten-images", {}), shown)
         scores = Verdict({}, {}, {"scores": np.arange(6.0), "member": np.arange(6) > 2})
         failed = {"auc": Metric(np.nan, 6)}
         board.attack(AttackRow("population", "server", "updates", "retrain", "membership", failed), scores)
@@ -58,6 +62,13 @@ def test_pictures_are_enlarged_originals_above_rebuilt(events):
     picture = events.Images("attack/matching-server/pictures/trunk/client-5")[0]
     assert (picture.width, picture.height) == (2 * 112 + 3 * 4, 2 * 112 + 3 * 4)
     assert "unlearn/confusion/retrain" in events.Tags()["images"]
+
+
+def test_forgotten_pictures_have_their_means_and_what_there_was_to_go_by(events):
+    picture = events.Images("attack/difference-server/pictures/control/forgotten")[0]
+    assert (picture.width, picture.height) == (4 * 116 + 4, 2 * 116 + 4)
+    text = events.Tensors("attack/difference-server/pictures/control/text_summary")[0].tensor_proto.string_val[0]
+    assert text == b"labels: restored by auto; 9 equations for 7 unknowns"
 
 
 def test_scores_curves_text_and_layout(events):

@@ -13,9 +13,10 @@ import fedunlearn.judging
 import fedunlearn.reporting
 from fedunlearn.judging.summary import summarise
 from fedunlearn.names import CONTROLS
-from fedunlearn.reporting import read_results, words
+from fedunlearn.reporting import picture_words, read_results, words
 from fedunlearn.reporting.headline import tiles
 from fedunlearn.reporting.html import render
+from fedunlearn.reporting.picture_words import counting
 from fedunlearn.reporting.results import cell_folders
 from fedunlearn.reporting.table import print_results
 
@@ -107,6 +108,72 @@ def test_what_an_oracle_was_given_is_said(single):
     row = next(row for row in read_results(single)["attacks"] if row["finds"] == "images")
     sentence = words.finding("images", [row | {"grants": ["labels"]}], [])
     assert sentence.endswith("Of the truth it was given: labels.")
+
+
+def test_the_label_source_is_named_beside_image_scores(single, seeds):
+    source = "labels: restored by bias-form"
+    assert f"gradient-matching ({source}) rebuilt 3 of 4" in dict(words.findings(read_results(single)))["images"]
+    table = shown(cells_of(single)).partition("The observer's score")[2]
+    assert table.index("gradient-matching") < table.index(source) < table.index("trunk: psnr")
+    cells = cells_of(seeds)
+    assert "labels: restored by" in shown(cells, summarise(cells))
+    assert render([single], cells_of(single), None).count(source) >= 3  # in the card, the finding, the scores
+    known = copy.deepcopy(read_results(single))
+    for row in known["attacks"]:
+        row["details"] = row["details"] | ({"label-source": "known"} if row["finds"] == "images" else {})
+    assert "labels: known (oracle)" in shown([known])
+    assert "(labels: known (oracle))" in dict(words.findings(known))["images"]
+
+
+def test_label_scores_stand_beside_the_uniform_guess_and_the_exact_rate(single, matrix):
+    for width in (160, 80):
+        lines = [" ".join(line.split()) for line in shown(cells_of(single), width=width).splitlines()]
+        (irec,) = (line for line in lines if "trunk: irec" in line)
+        (exact,) = (line for line in lines if "trunk: exact" in line)
+        for line, value in ((irec, "50%"), (exact, "0%")):
+            assert "100% 1 20.7 … 100%" in line
+            assert f" {value} " in line
+
+
+def test_what_the_table_leaves_out_of_the_pictures_is_below_it(single):
+    text = " ".join(shown(cells_of(single), width=400).split())
+    assert "lpips skipped (no weights file)" in text
+    assert "fft2d 0." in text
+    for words_ in ("grey", "mean of the true images", "mean public image"):
+        assert words_ in text
+
+
+def test_equations_and_unknowns_are_counted_for_a_reader():
+    def row(**notes):
+        return {"details": {"notes": notes}}
+
+    one = row(equations=[15826], unknowns=[12288], **{"jacobian-rank": [12012]})
+    assert counting(one) == "15,826 equations for 12,288 unknowns (rank 12,012)"
+    assert counting(row(equations=15826, unknowns=3072)) == "15,826 equations for 3,072 unknowns"
+    several = row(equations=[10, 10], unknowns=[5, 2000], **{"jacobian-rank": [None, 9]})
+    assert counting(several) == "10 equations for 5 to 2,000 unknowns (rank 9)"
+    assert counting(several, 1) == "10 equations for 2,000 unknowns (rank 9)"
+    assert counting(several, 0) == "10 equations for 5 unknowns"
+    assert counting(row(equations=[10])) == counting({}) == ""
+
+
+def test_pictures_of_forgotten_samples_are_told_with_the_control(probed):
+    results = read_results(probed)
+    sentence = dict(words.findings(results))["forgotten-images"]
+    assert "difference-inversion (labels: restored by bias-form) reach 25.7 dB after finetune" in sentence
+    assert "where nothing was forgotten the same attack gets 8.2 dB on control and 8.4 dB on placebo" in sentence
+    assert "15,826 equations for 384 unknowns" in sentence
+    tile = {tile.topic: tile for tile in tiles(results)}["forgotten pictures"]
+    assert tile.value == "6 of 183"
+    assert "on the control 8.2 dB" in tile.note
+    rows = [copy.deepcopy(row) for row in results["attacks"] if row["finds"] == "forgotten-images"]
+    alone = picture_words.forgotten_images([row for row in rows if row["branch"] in CONTROLS])
+    assert "were made on controls only" in alone
+    for row in rows:
+        row["metrics"]["psnr"]["value"] = None
+        row |= {"status": "refused", "reason": "too little access", "details": {}}
+    assert picture_words.forgotten_images(rows) == "difference-inversion gave no answer (refused: too little access)."
+    assert "No answer after finetune." in picture_words.forgotten_images([rows[0], results["attacks"][-1]])
 
 
 def test_requests_are_told_with_their_fate():

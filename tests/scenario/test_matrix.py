@@ -102,7 +102,7 @@ def test_bad_runs(runs, line):
 
 
 def test_a_key_is_set_by_runs_or_by_an_axis():
-    with pytest.raises(ScenarioError, match="is also set by the tables of matrix.runs"):
+    with pytest.raises(ScenarioError, match=r"is also set by the tables of matrix\.runs"):
         cells_of({"runs": [{"name": "a", "seed": 1}], "seed": [2, 3]})
 
 

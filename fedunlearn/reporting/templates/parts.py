@@ -10,11 +10,11 @@ TEXT = r"""
     <div class="tile"><span class="topic">{{ tile.topic }}</span><strong>{{ tile.value }}</strong><span class="about">{{ tile.note }}</span></div>
     {% endfor %}
   </div>
-  {% for figure in page.figures if figure.pairs %}{% if loop.first %}
+  {% for figure in page.figures if figure.galleries %}{% if loop.first %}
   <div class="strip">
-    {% for pair in figure.pairs[:5] %}<div class="pair"><img src="{{ pair.original }}" alt="training image"><img src="{{ pair.rebuilt }}" alt="rebuilt image"></div>{% endfor %}
+    {% for pair in figure.galleries[0].pairs[:5] if not pair.mean %}<div class="pair"><img src="{{ pair.original }}" alt="training image"><img src="{{ pair.rebuilt }}" alt="rebuilt image"></div>{% endfor %}
   </div>
-  <p class="note-line">Above: training pictures. Below: what {{ figure.attack }} made of the update.</p>
+  <p class="note-line">Above: training pictures. Below: what {{ figure.attack }} made of them{% if figure.source %} ({{ figure.source }}){% endif %}.</p>
   {% endif %}{% endfor %}
 </article>
 {% endmacro %}
@@ -91,13 +91,12 @@ TEXT = r"""
 {% endmacro %}
 
 {% macro found(figure) %}
-<h4>{{ {"labels": "Labels", "images": "Pictures", "forgotten-classes": "The forgotten class", "membership": "Who was forgotten"}[figure.finds] }}: {{ figure.attack }}</h4>
+<h4>{{ {"labels": "Labels", "images": "Pictures", "forgotten-classes": "The forgotten class", "membership": "Who was forgotten", "forgotten-images": "The forgotten pictures"}[figure.finds] }}: {{ figure.attack }}</h4>
 <p>{{ figure.sentence }}</p>
-{% if figure.pairs %}
-<figure>
-<div class="pairs">{% for pair in figure.pairs %}<div class="pair{% if pair.recognisable %} yes{% endif %}"><img src="{{ pair.original }}" alt="training image"><img src="{{ pair.rebuilt }}" alt="rebuilt image"><span>{{ pair.caption }}</span></div>{% endfor %}</div>
-<figcaption>Above the original, below what was rebuilt from the update, with its PSNR: the higher the closer, from 20 dB on (bold) a person recognises the picture.</figcaption>
-</figure>
+{% if figure.galleries %}
+{% for gallery in figure.galleries[:6] %}{{ shelf(gallery) }}{% endfor %}
+{% if figure.galleries[6:] %}<details><summary>{{ figure.galleries | length - 6 }} more batches</summary>{% for gallery in figure.galleries[6:] %}{{ shelf(gallery) }}{% endfor %}</details>{% endif %}
+<p class="soft">Above the original, below what was rebuilt, with its PSNR: the higher the closer, from {{ figure.threshold }} dB on (bold) a picture counts as rebuilt. Behind the line the mean of the batch: when it is closer than its members, their pictures came back fused. {% if figure.finds == "forgotten-images" %}Dashed: controls, where nothing of it was forgotten; classes are those that the attack claims.{% endif %}</p>
 {% endif %}
 {% if figure.panels %}
 <div class="panels">{% for panel in figure.panels[:6] %}{{ small(panel) }}{% endfor %}</div>
@@ -106,6 +105,32 @@ TEXT = r"""
 {% if figure.finds == "forgotten-classes" %}<p class="soft">One bar per class, all panels on the same scale; higher means "more likely forgotten". <span class="key" style="background: var(--c2)"></span>truly forgotten, marked after the fact. Dashed panels are controls, where there is nothing to find.</p>{% endif %}
 {% if figure.finds == "membership" %}<p class="soft">Scores of <span class="key" style="background: var(--c2)"></span>forgotten samples and <span class="key" style="background: var(--c1)"></span>samples never trained on. Where the two lie on each other, nothing leaks.</p>{% endif %}
 {% endif %}
+{% endmacro %}
+
+{% macro shelf(gallery) %}
+<figure class="shelf{% if gallery.quiet %} quiet{% endif %}">
+<figcaption>{{ gallery.heading }}</figcaption>
+<div class="pairs">{% for pair in gallery.pairs %}<div class="pair{% if pair.recognisable %} yes{% endif %}{% if pair.mean %} mean{% endif %}" title="{{ pair.measures }}"><img src="{{ pair.original }}" alt="{{ "mean training image" if pair.mean else "training image" }}"><img src="{{ pair.rebuilt }}" alt="{{ "mean rebuilt image" if pair.mean else "rebuilt image" }}"><span>{{ pair.caption }}</span></div>{% endfor %}</div>
+</figure>
+{% endmacro %}
+
+{% macro probes(tables) %}
+<section id="probes">
+<h2>Probes</h2>
+<p class="soft">A probe is one more real round from a checkpoint, watched beside the run. A line per probe, an attack per column; bold: the best attack of the line. The first column of figures is what needs no attack. All measures, counts and settings are in <code>leakage.csv</code>.</p>
+{% for table in tables %}
+<h3>{{ {"labels": "Labels", "images": "Pictures"}[table.finds] }}</h3>
+<p class="soft">{% if table.finds == "labels" %}Share of the labels recovered (IRec), in brackets the share of updates with every count right, both in percent.{% else %}PSNR in dB, in brackets the share of images rebuilt recognisably, in percent.{% endif %} A pointer resting on a figure shows its interval.</p>
+<div class="scroll"><table class="dense">
+<tr><th>probe</th><th class="n">n</th><th class="n">{{ "uniform guess" if table.finds == "labels" else "no attack" }}</th>{% for name, source in table.attacks %}<th class="n">{{ name }}{% if source %}<br><span class="soft">{{ source_words(source) }}</span>{% endif %}</th>{% endfor %}{% if table.counted %}<th class="n">to go by</th>{% endif %}</tr>
+{% for line in table.lines %}
+{% if line.group and (loop.first or loop.previtem.group != line.group) %}<tr class="first"><td colspan="{{ 3 + table.attacks | length + table.counted }}"><b>{{ line.group }}</b></td></tr>{% endif %}
+<tr><td>{{ line.probe }}</td><td class="n">{{ line.n }}</td><td class="n soft">{{ two(table.finds, *line.baseline) }}</td>{% for cell in line.cells %}{% if cell %}<td class="n{% if cell[0].best %} big{% endif %}" title="{{ cell[0].metric }} {{ formats.span(cell[0].metric, [cell[0].ci_low, cell[0].ci_high]) }}{% if cell[0].reason %}; {{ cell[0].reason }}{% endif %}">{{ two(table.finds, cell[0].value, cell[1].value) }}</td>{% else %}<td></td>{% endif %}{% endfor %}{% if table.counted %}<td class="n soft">{{ line.counting }}</td>{% endif %}</tr>
+{% endfor %}
+</table></div>
+{% endfor %}
+{% if tables[0].skipped %}<details><summary>Probes that left clients out: {{ tables[0].skipped | length }}</summary><ul class="soft">{% for line in tables[0].skipped %}<li>{{ line }}</li>{% endfor %}</ul></details>{% endif %}
+</section>
 {% endmacro %}
 
 {% macro small(panel) %}
@@ -117,7 +142,7 @@ TEXT = r"""
 <tr><th>attack</th><th>after</th><th>measure</th><th class="n">value</th><th class="n">n</th><th class="n">95 % interval</th><th class="n">chance</th><th class="n">no attack</th><th class="n">control</th><th class="n">retrained</th></tr>
 {% for row in scores %}
 {% set new = loop.first or loop.previtem.attack != row.attack %}
-<tr{% if new and not loop.first %} class="first"{% endif %}><td>{{ row.attack if new }}</td><td>{{ row.branch }}</td><td>{{ row.metric }}</td><td class="n big">{{ row.value }}</td><td class="n">{{ row.n }}</td><td class="n">{{ row.interval }}</td>{% for text in row.compared %}<td class="n">{{ text }}</td>{% endfor %}</tr>
+<tr{% if new and not loop.first %} class="first"{% endif %}><td>{{ row.attack if new }}{% if new and row.labels %}<br><span class="soft">{{ row.labels }}</span>{% endif %}</td><td>{{ row.branch }}</td><td>{{ row.metric }}</td><td class="n big">{{ row.value }}</td><td class="n">{{ row.n }}</td><td class="n">{{ row.interval }}</td>{% for text in row.compared %}<td class="n">{{ text }}</td>{% endfor %}</tr>
 {% endfor %}
 </table></div>
 {% endmacro %}
@@ -125,7 +150,7 @@ TEXT = r"""
 {% macro summary_tables(summary) %}
 <section id="summary">
 <h2>Over all {{ cells }} cells</h2>
-<p class="soft">Cells that differ only in their seed are repeated trials. Dots are means, lines 95 % intervals (Wilson for shares, bootstrap for means), <span style="color: var(--warn)">ticks</span> mark chance.</p>
+<p class="soft">Cells that differ only in their seed are repeated trials. Dots are means, lines 95 % intervals (Wilson for shares, bootstrap for means), <span style="color: var(--warn)">ticks</span> mark chance, for labels the uniform guess.</p>
 {% for title, chart in rates %}<figure><h4>{{ title }}</h4>{{ chart }}</figure>{% endfor %}
 {% if summary.alarms %}
 <h3>False alarms</h3>
@@ -158,7 +183,7 @@ TEXT = r"""
 <div class="scroll"><table>
 <tr><th>cells</th><th>attack</th><th>after</th><th>measure</th><th class="n">value</th><th class="n">n</th><th class="n">95 % interval</th><th class="n">chance</th><th class="n">no attack</th><th class="n">control</th><th class="n">retrained</th><th class="n">p (Holm)</th></tr>
 {% for row in summary.rows %}
-<tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.branch }}</td><td>{{ row.metric }}</td><td class="n big">{{ formats.amount(row.metric, row.value) }}</td><td class="n">{{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n">{{ formats.span(row.metric, row.ci) }}</td><td class="n">{{ formats.amount(row.metric, row.chance) }}</td><td class="n">{{ formats.amount(row.metric, row.baseline) }}</td><td class="n">{{ formats.amount(row.metric, row.control) }}</td><td class="n">{{ formats.amount(row.metric, row.oracle) }}</td><td class="n">{{ formats.DASH if row.p_holm is none else "%.2g" % row.p_holm }}</td></tr>
+<tr><td>{{ row.group }}</td><td>{{ row.attack }}{% if row.label_source %}<br><span class="soft">{{ source_words(row.label_source) }}</span>{% endif %}</td><td>{{ row.branch }}</td><td>{{ row.metric }}</td><td class="n big">{{ formats.amount(row.metric, row.value) }}</td><td class="n">{{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n">{{ formats.span(row.metric, row.ci) }}</td><td class="n">{{ formats.amount(row.metric, row.chance) }}</td><td class="n">{{ formats.amount(row.metric, row.baseline) }}</td><td class="n">{{ formats.amount(row.metric, row.control) }}</td><td class="n">{{ formats.amount(row.metric, row.oracle) }}</td><td class="n">{{ formats.DASH if row.p_holm is none else "%.2g" % row.p_holm }}</td></tr>
 {% endfor %}
 </table></div></details>
 </section>

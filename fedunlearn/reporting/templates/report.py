@@ -1,7 +1,7 @@
 """The page of report.html."""
 
 TEXT = r"""
-{% from "parts.html" import short_story, cell, summary_tables, how_to_read with context %}
+{% from "parts.html" import short_story, cell, summary_tables, probes, how_to_read with context %}
 <!doctype html>
 <html lang="en">
 <head>
@@ -19,6 +19,7 @@ TEXT = r"""
   {% if description %}<p class="lead">{{ description.strip() }}</p>{% endif %}
   <nav>
     {% if summary %}<a href="#summary">Over all {{ cells }} cells</a>{% endif %}
+    {% if tables %}<a href="#probes">Probes</a>{% endif %}
     {% for page in pages %}<a href="#{{ page.key }}">{{ page.label }}</a>{% endfor %}
     <a href="#reading">How to read this</a>
   </nav>
@@ -30,6 +31,7 @@ TEXT = r"""
 </section>
 {% endif %}
 {% if summary %}{{ summary_tables(summary) }}{% endif %}
+{% if tables %}{{ probes(tables) }}{% endif %}
 {% for page in pages %}{{ cell(page) }}{% endfor %}
 {{ how_to_read() }}
 </main>

@@ -64,6 +64,13 @@ ul.sees li.no::before { content: "\2013"; color: var(--soft); }
 .pair img { width: 100%; display: block; margin-bottom: 5px; }
 .pair span { font-size: 13px; color: var(--soft); display: block; text-align: center; line-height: 1.35; }
 .pair.yes span { color: var(--ink); font-weight: 600; }
+.pair.mean { padding-left: 12px; border-left: 2px solid var(--rule); }
+.shelf { margin: 10px 0 16px; }
+.shelf.quiet { border: 1px dashed var(--rule); border-radius: 10px; padding: 8px 14px; }
+.shelf .pairs { margin: 6px 0 8px; }
+table.dense { font-size: 13px; }
+table.dense th, table.dense td { padding: 4px 10px 4px 0; }
+table.dense th { white-space: normal; vertical-align: bottom; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 14px 24px; margin: 14px 0; }
 .panel { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 14px 10px; }
 .panel.quiet { border-style: dashed; background: none; }
