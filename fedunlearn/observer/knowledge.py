@@ -67,9 +67,12 @@ class Knowledge:
         self._public, self._candidates, self._learning, self._true_labels = public, candidates, learning, true_labels
 
     def model(self, weights: Weights) -> Classifier:
-        """Return a model with these weights, in evaluation mode, on `device`."""
+        """Return a model with these weights, in evaluation mode, on `device`.
+
+        Weights of another floating-point type are given the architecture's.
+        """
         model = self._architecture().to(self.device)
-        load_weights(model, weights)
+        load_weights(model, {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in weights.items()})
         return model.eval()
 
     def keep(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

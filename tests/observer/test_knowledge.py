@@ -6,7 +6,7 @@ import torch
 
 from fedunlearn.models import load_weights
 from fedunlearn.observer.access import FLAGS, AccessRefused
-from tests.observer.recorded import Federation, Watcher, blank, digits, knowledge, non_iid, recorded_run
+from tests.observer.recorded import Federation, Watcher, blank, digits, fresh, knowledge, non_iid, recorded_run
 
 IMAGES, LABELS = digits()[0][-50:], digits()[1][-50:]
 TOLD = {"public": (IMAGES, LABELS), "candidates": (IMAGES, LABELS), "learning": {"learning-rate": 0.5}}
@@ -85,3 +85,29 @@ def test_a_granted_truth_is_noted(tape):
     assert facts.grants == {"labels"}
     with pytest.raises(AccessRefused):
         knowledge(tape, Watcher()).true_labels(1, 0)
+
+
+def test_weights_of_another_floating_point_type_are_loaded(tape):
+    facts, weights = knowledge(tape, Watcher("updates"), **TOLD), fresh(3)
+    halves = {name: array.astype(np.float16) for name, array in weights.items()}
+    loaded = facts.model(halves).state_dict()
+    for name, array in halves.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), array.astype(np.float32))
+
+
+def test_what_is_kept_is_made_once(tape, tmp_path):
+    calls = []
+
+    def make():
+        calls.append(1)
+        return {"images": np.arange(6.0).reshape(2, 3), "count": np.array(4)}
+
+    for _ in range(2):  # a run, and the run resumed
+        facts = knowledge(tape, Watcher("updates"), store=tmp_path / "journal", **TOLD)
+        kept = facts.keep("r1-c3", make)
+        assert list(kept) == ["images", "count"]
+        np.testing.assert_array_equal(kept["images"], [[0, 1, 2], [3, 4, 5]])
+    assert len(calls) == 1
+    facts.keep("r1-c4", make)
+    knowledge(tape, Watcher("updates"), **TOLD).keep("r1-c3", make)  # nowhere to keep anything
+    assert len(calls) == 3
