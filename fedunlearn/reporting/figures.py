@@ -15,7 +15,7 @@ from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.artefacts import load_arrays
 from fedunlearn.reporting.bars import class_bars, histograms, paired_bars
 from fedunlearn.reporting.galleries import Gallery, galleries
-from fedunlearn.reporting.picture_words import PICTURES, source_of, threshold
+from fedunlearn.reporting.picture_words import PICTURES, most_exposed_first, source_of, threshold
 
 Row = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
             panels = tuple(panel for row in in_the_run for panel in _label_panels(row, names))
             drawn.append(Figure(attack, finds, sentence, panels))
         elif finds in PICTURES:
-            shown = galleries(folder, done, names)
+            shown = galleries(folder, most_exposed_first(done) if finds == "forgotten-images" else done, names)
             limit = f"{threshold(rows[0]):g}"
             drawn.append(Figure(attack, finds, sentence, galleries=shown, source=source_of(rows), threshold=limit))
         elif finds == "forgotten-classes":

@@ -10,7 +10,7 @@ from fedunlearn.judging.references import numbered
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.leakage import UNIFORM
-from fedunlearn.reporting.picture_words import source_of
+from fedunlearn.reporting.picture_words import most_exposed_first, source_of
 from fedunlearn.reporting.table import HEADLINE
 
 Results = Mapping[str, Any]
@@ -56,7 +56,7 @@ def tiles(results: Results) -> list[Tile]:
         note = f"training pictures rebuilt recognisably{_where(row)}, {_pictures(row)} ({source_of([row])})"
         found.append(Tile("pictures", _rebuilt(row), note))
     if "forgotten-images" in first:
-        row = of("forgotten-images")[0]
+        row = most_exposed_first(of("forgotten-images"))[0]
         control = formats.amount("psnr", row["metrics"]["psnr"]["control"])
         note = f"forgotten pictures rebuilt after {row['branch']}, {_pictures(row)}, on the control {control}"
         found.append(Tile("forgotten pictures", _rebuilt(row), f"{note} ({source_of([row])})"))

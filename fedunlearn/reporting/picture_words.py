@@ -32,6 +32,12 @@ def source_of(rows: Sequence[Row]) -> str:
     return next((label_source(row["details"]["label-source"]) for row in rows if _details(row, "label-source")), "")
 
 
+def most_exposed_first(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of an attack on forgotten pictures, the closest first, failures and then controls last."""
+    psnr = lambda row: row["metrics"]["psnr"]["value"] if row["metrics"].get("psnr") else None  # noqa: E731
+    return sorted(rows, key=lambda row: (row["branch"] in CONTROLS, -(psnr(row) or 0)))
+
+
 def threshold(row: Row) -> float:
     """Return the PSNR in dB from which on an image of this row counts as rebuilt."""
     return float(_details(row, "rebuilt-db") or REBUILT_DB)
