@@ -12,7 +12,13 @@ from fedunlearn.registry import nearest
 from fedunlearn.scenario import Cell, Scenario, load_cells, validate
 from fedunlearn.scenario.messages import problem
 from fedunlearn.scenario.schema import dotted
-from fedunlearn.scenario.sections import AttackSettings, DataSettings, ObserverSettings
+from fedunlearn.scenario.sections import (
+    DataSettings,
+)
+from fedunlearn.scenario.watching import (
+    AttackSettings,
+    ObserverSettings,
+)
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 # Kind on the command line: the module and the name of its registry. Imported when asked for: they bring in torch.

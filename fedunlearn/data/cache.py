@@ -63,7 +63,7 @@ def _fill(settings: DataSettings, folder: Path) -> None:
         for left_over in (partial, scratch):  # by a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
             left_over.mkdir()
-        store(read(settings, scratch), settings.name, partial)
+        store(read(settings, scratch), settings.name, partial, settings.side)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -87,6 +87,8 @@ def _folder_name(settings: DataSettings) -> str:
     elif settings.name in DATASETS:
         key["version"] = __version__  # built-in sets belong to a release
     key["columns"] = [settings.image_column, settings.label_column]
+    if settings.side is not None:
+        key["side"] = settings.side
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', settings.name).strip('-').lower()}-{digest[:16]}"
 

@@ -42,6 +42,10 @@ class DataSettings(Protocol):
         """Samples for the judge's own models."""
 
     @property
+    def side(self) -> int | None:
+        """Pixels: pictures are cut to their middle square and resized to this; None to leave them as they are."""
+
+    @property
     def image_column(self) -> str | None:
         """The column of the images in a table; None to find it by its type."""
 

@@ -11,19 +11,27 @@ from fedunlearn.data.sources.source import Part, Source
 from fedunlearn.errors import DataError
 
 
-def store(source: Source, name: str, folder: Path) -> None:
+def store(source: Source, name: str, folder: Path, side: int | None = None) -> None:
     """Write `x.npy` (n, C, H, W), `y.npy` (n,) and `meta.json`: the training part, then the source's own test part.
+
+    Args:
+        source: the data set as found.
+        name: what to call it.
+        folder: where the files go.
+        side: pictures become squares of so many pixels; None: they keep their size, which must be the same for all.
 
     Raises:
         DataError: when an image cannot be read or has another size, or a label cannot be one.
     """
+    if side and any(isinstance(part.images, np.ndarray) for part in source.parts):
+        raise DataError(f"data.side = {side}: only encoded pictures are resized; {source.train.where} holds arrays")
     for part in source.parts:
         if len(part.images) != len(part.labels):
             raise DataError(f"{part.where}: {len(part.images)} images but {len(part.labels)} labels")
         if not len(part.labels):
             raise DataError(f"{part.where}: no samples")
     labels, class_names = check_labels(source)
-    _write_pixels(source.parts, folder / "x.npy")
+    _write_pixels(source.parts, folder / "x.npy", side)
     np.save(folder / "y.npy", labels)
     meta = {
         "name": name,
@@ -34,10 +42,10 @@ def store(source: Source, name: str, folder: Path) -> None:
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _write_pixels(parts: list[Part], file: Path) -> None:
+def _write_pixels(parts: list[Part], file: Path, side: int | None) -> None:
     pictures = [part.images for part in parts if isinstance(part.images, Pictures)]
     arrays = [part.images for part in parts if isinstance(part.images, np.ndarray)]
-    shape = common_shape(pictures) if pictures else arrays[0].shape[1:]
+    shape = common_shape(pictures, side) if pictures else arrays[0].shape[1:]
     dtype: Any = np.uint8 if pictures else arrays[0].dtype
     count = sum(len(part.images) for part in parts)
     target = np.lib.format.open_memmap(file, mode="w+", dtype=dtype, shape=(count, *shape))
@@ -45,7 +53,7 @@ def _write_pixels(parts: list[Part], file: Path) -> None:
     for part in parts:
         rows = target[start : start + len(part.images)]
         if isinstance(part.images, Pictures):
-            decode_into(rows, part.images)
+            decode_into(rows, part.images, side)
         elif part.images.shape[1:] != shape:
             raise DataError(f"{part.where}: images are {part.images.shape[1:]}, those to train on {shape}")
         else:

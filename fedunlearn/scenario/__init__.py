@@ -6,22 +6,24 @@ from fedunlearn.scenario.matrix import Cell, expand, trunk_key
 from fedunlearn.scenario.messages import validate
 from fedunlearn.scenario.models import Scenario
 from fedunlearn.scenario.sections import (
-    AttackSettings,
     DataSettings,
     FaultSettings,
     FederationSettings,
-    JudgeSettings,
     ModelSettings,
-    ObserverSettings,
     OutputSettings,
     PartitionSettings,
-    ProbeSettings,
     RequestSettings,
     Strategy,
     TargetSettings,
     UnlearningSettings,
 )
 from fedunlearn.scenario.summary import summary
+from fedunlearn.scenario.watching import (
+    AttackSettings,
+    JudgeSettings,
+    ObserverSettings,
+    ProbeSettings,
+)
 
 __all__ = [
     "TRUNK",

@@ -9,18 +9,20 @@ from fedunlearn.names import PROBES, TRUNK
 from fedunlearn.registry import nearest
 from fedunlearn.scenario.fields import Name, wrong
 from fedunlearn.scenario.sections import (
-    AttackSettings,
     DataSettings,
     FaultSettings,
     FederationSettings,
-    JudgeSettings,
     ModelSettings,
-    ObserverSettings,
     OutputSettings,
     PartitionSettings,
-    ProbeSettings,
     RequestSettings,
     UnlearningSettings,
+)
+from fedunlearn.scenario.watching import (
+    AttackSettings,
+    JudgeSettings,
+    ObserverSettings,
+    ProbeSettings,
 )
 from fedunlearn.settings import Settings
 

@@ -19,6 +19,7 @@ class Data:
     public: int | float = 0.15
     validation: int | float = 0.05
     judge: int | float = 0.05
+    side: int | None = None
     image_column: str | None = None
     label_column: str | None = None
 

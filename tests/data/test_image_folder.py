@@ -87,3 +87,27 @@ def test_a_test_class_that_training_does_not_know(tmp_path):
         save(folder / name, some_images(1, 6, 5)[0])
     with pytest.raises(DataError, match=r'test/cats: no such class .*did you mean "cat"'):
         prepared(folder, "imagefolder", tmp_path / "cache")
+
+
+def test_pictures_of_any_size_become_squares(tmp_path):
+    folder = tmp_path / "pets"
+    wide = np.tile(np.array([[10] * 4 + [200] * 8 + [10] * 4], np.uint8), (8, 1))  # the middle square is all 200
+    save(folder / "cat" / "wide.png", wide)
+    save(folder / "dog" / "tall.png", wide.T.copy())
+    dataset = prepared(folder, "imagefolder", tmp_path / "cache", side=12)
+    assert dataset.image_shape == (1, 12, 12)
+    np.testing.assert_allclose(dataset.images(range(2)), 200 / 255, atol=1e-6)
+
+
+def test_a_square_is_resized_as_pillow_does(tmp_path):
+    folder, pixels = tmp_path / "pets", some_images(2, 20, 14)
+    for number in range(2):
+        save(folder / "cat" / f"{number}.png", pixels[number])
+    dataset = prepared(folder, "imagefolder", tmp_path / "cache", side=8)
+    expected = [Image.fromarray(one[3:17]).resize((8, 8), Image.Resampling.BICUBIC) for one in pixels]
+    np.testing.assert_array_equal(dataset.images(range(2))[:, 0], np.stack(expected) / np.float32(255))
+
+
+def test_another_size_is_another_data_set(pets, tmp_path):
+    sizes = [prepared(pets, "imagefolder", tmp_path / "cache", side=side).image_shape for side in (8, 10, None)]
+    assert sizes == [(3, 8, 8), (3, 10, 10), (3, 6, 5)]

@@ -122,3 +122,9 @@ def test_a_folder_with_one_archive_will_do_but_not_with_two(tmp_path):
     np.savez(tmp_path / "other.npz", images=some_images(4, 6, 5), labels=LABELS)
     with pytest.raises(DataError, match=r"2 \.npz files; name one"):
         prepared(tmp_path, "npz", tmp_path / "cache")
+
+
+def test_arrays_are_not_resized(tmp_path):
+    np.savez(tmp_path / "own.npz", x_train=np.zeros((4, 8, 8), np.uint8), y_train=np.array([0, 1, 0, 1]))
+    with pytest.raises(DataError, match=r"data\.side = 16: only encoded pictures are resized; .*own\.npz"):
+        prepared(tmp_path / "own.npz", "npz", tmp_path / "cache", side=16)

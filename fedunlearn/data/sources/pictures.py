@@ -31,16 +31,19 @@ class Pictures:
         return self.count
 
 
-def common_shape(groups: Sequence[Pictures]) -> tuple[int, int, int]:
-    """Return (C, H, W): the size of the first image, and three channels as soon as one image has colours."""
+def common_shape(groups: Sequence[Pictures], side: int | None = None) -> tuple[int, int, int]:
+    """Return (C, H, W): the size of the first image, and three channels as soon as one image has colours.
+
+    With a `side`, all images become squares of that many pixels.
+    """
     with _opened(*next(iter(groups[0].encoded()))) as first:
-        width, height = first.size
+        width, height = (side, side) if side else first.size
     coloured = any(_has_colours(*encoded) for group in groups for encoded in group.encoded())
     return (3 if coloured else 1), height, width
 
 
-def decode_into(target: np.ndarray, pictures: Pictures) -> None:
-    """Decode every picture into the rows of a uint8 array (n, C, H, W).
+def decode_into(target: np.ndarray, pictures: Pictures, side: int | None = None) -> None:
+    """Decode every picture into the rows of a uint8 array (n, C, H, W), cut and resized to a square if so wanted.
 
     Raises:
         DataError: when an image cannot be read, or has another size; the message names it.
@@ -49,11 +52,21 @@ def decode_into(target: np.ndarray, pictures: Pictures) -> None:
     mode = "L" if channels == 1 else "RGB"
     for row, (where, content) in enumerate(pictures.encoded()):
         with _opened(where, content) as image:
-            if [image.height, image.width] != size:
+            if not side and [image.height, image.width] != size:
                 found, first = f"{image.height}x{image.width}", f"{size[0]}x{size[1]}"
                 raise DataError(f"{where}: the image is {found} (height x width), the first one is {first}")
-            pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+            plain = image if image.mode == mode else image.convert(mode)
+            pixels = np.asarray(_square(plain, side) if side else plain)
         target[row] = pixels.reshape(*size, channels).transpose(2, 0, 1)
+
+
+def _square(image: Image, side: int) -> Image:
+    """Return the largest square in the middle of an image, resized (bicubic, with antialiasing)."""
+    from PIL.Image import Resampling
+
+    edge = min(image.size)
+    left, top = (image.width - edge) // 2, (image.height - edge) // 2
+    return image.crop((left, top, left + edge, top + edge)).resize((side, side), Resampling.BICUBIC)
 
 
 def _has_colours(where: str, content: bytes | Path) -> bool:
