@@ -1,4 +1,4 @@
-"""From what a client sent to a mean gradient: the one place where the sign of an update matters."""
+"""From what a client sent to a mean gradient: the one place where the sign and the shape of an update matter."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def mean_gradient(update: Update, broadcast: Weights, learning: Mapping[str, Any
 
     A gradient update is one already (less weight decay, where that is known). From the weights theta_T of a client
     that took T steps of plain SGD it is (theta_0 - theta_T) / (T * rate); momentum, weight decay and the proximal
-    term are accounted for, the last two at the mean of theta_0 and theta_T.
+    term are accounted for, the last two at the mean of theta_0 and theta_T. Tensors that the client did not send are
+    absent.
 
     Args:
         update: what the client sent.
@@ -64,9 +65,9 @@ def mean_gradient(update: Update, broadcast: Weights, learning: Mapping[str, Any
         learning: how the clients learn; only needed for weights.
 
     Raises:
-        AccessRefused: for weights, when `learning` is None.
+        AccessRefused: for weights, when `learning` is None; for a payload that `readable` refuses.
     """
-    sent = {name: array.astype(np.float64) for name, array in update.payload.items() if array.dtype.kind == "f"}
+    sent = readable(update, broadcast)
     if update.kind == "gradient":
         decay = float((learning or {}).get("weight-decay", 0.0))
         return {name: array - decay * broadcast[name] for name, array in sent.items()}
@@ -77,3 +78,60 @@ def mean_gradient(update: Update, broadcast: Weights, learning: Mapping[str, Any
         pull = steps.decay * (start + local) / 2 + steps.proximal * (local - start) / 2
         gradient[name] = (start - local) / steps.scale - pull
     return gradient
+
+
+def direction(update: Update, broadcast: Weights) -> Weights:
+    """Return a positive multiple of the mean gradient, by an unknown factor for weights: theta_0 - theta_T.
+
+    Raises:
+        AccessRefused: for a payload that `readable` refuses.
+    """
+    sent = readable(update, broadcast)
+    if update.kind == "gradient":
+        return sent
+    return {name: broadcast[name].astype(np.float64) - local for name, local in sent.items()}
+
+
+def readable(update: Update, broadcast: Weights) -> Weights:
+    """Return an update's floating-point tensors, as they were sent, in float64.
+
+    Another floating-point type than the model's is read like the model's own.
+
+    Raises:
+        AccessRefused: naming the client and the tensor, when a defence or a fault left something that is no update of
+            this model: other kinds of update, unknown names, other shapes, integers in place of floating-point
+            numbers, NaN or infinity; or when the number of samples behind it is unknown.
+    """
+
+    def refuse(what: str) -> AccessRefused:
+        return AccessRefused(f"client {update.client_id}'s update cannot be read: {what}")
+
+    if update.kind not in ("gradient", "weights"):
+        raise refuse(f"it holds {update.kind}, neither a gradient nor weights")
+    if update.num_examples < 1:
+        raise refuse("the number of samples behind it is unknown")
+    sent = {}
+    for name, array in update.payload.items():
+        if name not in broadcast:
+            raise refuse(f"the model has no {name}")
+        if array.shape != broadcast[name].shape:
+            raise refuse(f"{name} is {list(array.shape)}, in the model {list(broadcast[name].shape)}")
+        if broadcast[name].dtype.kind != "f":
+            continue
+        if array.dtype.kind != "f":
+            raise refuse(f"{name} is {array.dtype}, in the model {broadcast[name].dtype}")
+        if not np.isfinite(array).all():
+            raise refuse(f"{name} has NaN or infinite values")
+        sent[name] = array.astype(np.float64)
+    return sent
+
+
+def whole_model(update: Update, broadcast: Weights) -> Weights:
+    """Return the weights that a client sent in the form that a model loads.
+
+    Tensors that it did not send are the broadcast's; floating-point numbers are given the broadcast's type.
+    """
+    return {
+        name: update.payload[name].astype(array.dtype) if name in update.payload else array
+        for name, array in broadcast.items()
+    }

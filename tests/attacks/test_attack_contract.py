@@ -10,17 +10,22 @@ import pytest
 import fedunlearn.attacks
 from fedunlearn.attacks import ATTACKS
 from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, AccessRefused, allows
-from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Reconstructions
+from fedunlearn.observer.findings import ForgottenClasses, ForgottenImages, LabelCounts, Membership, Reconstructions
 from tests.observer.recorded import Federation, Watcher, digits, knowledge, non_iid, recorded_run
 
 FINDINGS = {
     "images": Reconstructions,
+    "forgotten-images": ForgottenImages,
     "labels": LabelCounts,
     "forgotten-classes": ForgottenClasses,
     "membership": Membership,
 }
 NAMES = list(ATTACKS)
-IN_A_HURRY = {"gradient-matching": {"steps": 20}, "null-class-query": {"samples": 100}}
+IN_A_HURRY = {name: {"steps": 20} for name in NAMES if "steps" in ATTACKS[name].Settings.model_fields}
+IN_A_HURRY |= {
+    "null-class-query": {"samples": 100},
+    "unlearning-inversion": {"settings": {"steps": 20}, "most": 2000},
+}
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,8 @@
 import numpy as np
 
 from fedunlearn.attacks.base import ATTACKS
-from fedunlearn.attacks.label_restoration.restoring import HeadStatistics, LabelRestoration
-from fedunlearn.federation import Weights
-from fedunlearn.observer.access import AccessRefused
+from fedunlearn.attacks.label_restoration.observation import Observation
+from fedunlearn.attacks.label_restoration.restoring import LabelRestoration
 
 
 @ATTACKS.register("bias-form")
@@ -18,8 +17,6 @@ class BiasForm(LabelRestoration):
     Dimitrov et al. (TMLR 2022). Deviation: the counts are scaled to their known total before rounding.
     """
 
-    def estimate(self, gradient: Weights, statistics: HeadStatistics, total: int) -> np.ndarray:
+    def estimate(self, seen: Observation) -> np.ndarray:
         """Return K * (p - g) with p averaged over the local steps."""
-        if "head.bias" not in gradient:
-            raise AccessRefused("the model's head has no bias; use weight-form")
-        return total * (statistics.shares @ statistics.probabilities - gradient["head.bias"])
+        return seen.total * (seen.mean(lambda outputs: outputs.mean_probabilities) - seen.bias)

@@ -1,30 +1,33 @@
-"""What the label attacks share: statistics of the head, interpolation over local steps, rounding to counts."""
+"""What the label attacks share: an observation of each update, an estimate by the attack, rounding to counts."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from fedunlearn.attacks.base import Attack, Finds
-from fedunlearn.attacks.gradients import local_steps, mean_gradient
+from fedunlearn.attacks.gradients import direction, local_steps, mean_gradient, whole_model
+from fedunlearn.attacks.label_restoration.observation import UNKNOWN_STEPS, Observation
+from fedunlearn.attacks.label_restoration.outputs import Outputs, measure
+from fedunlearn.attacks.label_restoration.scale import estimated_scale
 from fedunlearn.attacks.targets import UpdateSettings, choose_targets
-from fedunlearn.federation import Weights
-from fedunlearn.models import Classifier
+from fedunlearn.federation import Update, Weights
 from fedunlearn.observer.access import Access, AccessRefused
+from fedunlearn.observer.files import HEAD, head_of
 from fedunlearn.observer.findings import LabelCounts
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
 
-BATCH = 256
+ImageNeed = Literal["none", "any", "labelled"]
+SUM_RULE = 0.01  # share of the head's gradient above which its classes do not cancel as they must
 
 
 class RestorationSettings(UpdateSettings):
-    """Settings of the label attacks."""
+    """Settings of label attacks that measure the head on images without labels."""
 
     statistics: Literal["auto", "dummies", "public"] = Field(
         default="auto",
@@ -34,37 +37,10 @@ class RestorationSettings(UpdateSettings):
     samples: int = Field(default=1000, ge=1, description="At most so many dummies or public images.")
 
 
-@dataclass(frozen=True)
-class HeadStatistics:
-    """Estimates of what the observed samples look like at the head, at each local step (T = 1 for a gradient).
+class LabelledSettings(UpdateSettings):
+    """Settings of label attacks that measure the head on labelled public images."""
 
-    Attributes:
-        shares: (T,) how much each step contributes to the update; sums to 1.
-        probabilities: (T, num_classes) mean predicted probability of each class.
-        feature_sums: (T,) mean over samples of the sum of the head's inputs.
-    """
-
-    shares: np.ndarray
-    probabilities: np.ndarray
-    feature_sums: np.ndarray
-
-
-@torch.no_grad()
-def measure(model: Classifier, images: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return a model's mean probabilities (num_classes,) and mean feature sum over images (n, C, H, W)."""
-    probabilities, feature_sum = np.zeros(model.head.out_features), 0.0
-    for start in range(0, len(images), BATCH):
-        features = model.features(torch.from_numpy(images[start : start + BATCH]).to(model.head.weight.device))
-        probabilities += torch.softmax(model.head(features).double(), dim=1).sum(0).numpy(force=True)
-        feature_sum += float(features.double().sum())
-    return probabilities / len(images), feature_sum / len(images)
-
-
-def interpolate(start: tuple[np.ndarray, float], end: tuple[np.ndarray, float], shares: np.ndarray) -> HeadStatistics:
-    """Return the statistics at each of T steps, t/T of the way (t = 0..T-1) between two measurements."""
-    way = np.arange(len(shares)) / len(shares)
-    probabilities = np.outer(1 - way, start[0]) + np.outer(way, end[0])
-    return HeadStatistics(shares, probabilities, (1 - way) * start[1] + way * end[1])
+    samples: int = Field(default=1000, ge=1, description="At most so many public images.")
 
 
 def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
@@ -88,49 +64,112 @@ def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
 
 
 class LabelRestoration(Attack):
-    """A linear estimate of the label counts from the last layer's gradient; subclasses give the formula.
+    """An estimate of the label counts from the head's gradient; subclasses give the formula.
 
     The batch of a FedSGD client has as many samples as the server counts for it; for FedAvg the counts are of all
-    the client's data. Weights are converted to the mean gradient of the local steps first, and the statistics are
-    interpolated between the broadcast and the returned model, t/T of the way at step t (Dimitrov et al., Data
-    Leakage in Federated Averaging, TMLR 2022), each step weighted by its share in the update. Batch normalisation
-    is used in evaluation mode, with the model's own statistics.
+    the client's data. Weights are converted to the mean gradient of the local steps first (see `Observation`). Where
+    the learning rate and the steps are not known, the factor between update and gradient is estimated on labelled
+    public images. Batch normalisation is used in evaluation mode, with the model's own statistics. Whatever was not
+    as it should be is named in the finding's notes, under "fallback".
+
+    Class attributes:
+        images: what the attacker measures the head on: "none", "any" (public images or dummies) or "labelled".
+        scale_free: whether the estimate is the same for any positive multiple of the gradient.
     """
 
-    Settings: ClassVar[type[RestorationSettings]] = RestorationSettings
+    Settings: ClassVar[type[UpdateSettings]] = RestorationSettings
     needs: ClassVar[Access] = "updates"
     finds: ClassVar[Finds] = "labels"
+    images: ClassVar[ImageNeed] = "any"
+    scale_free: ClassVar[bool] = False
+
+    @abstractmethod
+    def estimate(self, seen: Observation) -> np.ndarray:
+        """Return real-valued counts (C,); they are scaled to the number of samples and rounded afterwards."""
 
     def run(self, view: View, knowledge: Knowledge, rng: np.random.Generator) -> LabelCounts:
         """Return one count vector per chosen update."""
-        broadcast = view.broadcast(self.settings.round)
-        model = knowledge.model(broadcast)
-        images = self._images(knowledge, model, rng)
-        start = measure(model, images)
-        targets = choose_targets(view, self.settings)
-        counts = []
+        broadcast, fallbacks = view.broadcast(self.settings.round), set[str]()
+        images, labels = self._images(knowledge, broadcast, rng)
+        start = None if images is None else measure(knowledge.model(broadcast), images, labels)
+        if start is not None and labels is not None and start.absent:
+            fallbacks.add(f"no public image of the classes {list(start.absent)}: measured on all images")
+        targets, counts = choose_targets(view, self.settings), []
         for target in targets:
             update = view.update(*target)
-            gradient = mean_gradient(update, broadcast, knowledge.learning)
-            statistics = HeadStatistics(np.ones(1), start[0][None], np.array(start[1:]))
-            if update.kind == "weights":
-                steps = local_steps(knowledge.learning, update.num_examples)
-                end = measure(knowledge.model(update.payload), images)
-                statistics = interpolate(start, end, steps.weights)
-            counts.append(round_counts(self.estimate(gradient, statistics, update.num_examples), update.num_examples))
-        return LabelCounts(targets, tuple(counts))
+            outputs = None if start is None else (start, start)
+            if start is not None and images is not None and update.kind == "weights":
+                outputs = (start, measure(knowledge.model(whole_model(update, broadcast)), images, labels))
+            seen = self._observe(update, broadcast, knowledge, outputs, fallbacks)
+            counts.append(round_counts(self.estimate(seen), update.num_examples))
+        return LabelCounts(targets, tuple(counts), {"fallback": sorted(fallbacks)} if fallbacks else {})
 
-    def _images(self, knowledge: Knowledge, model: Classifier, rng: np.random.Generator) -> np.ndarray:
-        """Return public images, or dummies: standard normal in the model's normalised input space."""
-        public, wanted, samples = knowledge.public_images, self.settings.statistics, self.settings.samples
+    def _images(
+        self, knowledge: Knowledge, broadcast: Weights, rng: np.random.Generator
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return public images and their labels where known, or dummies: normal in the model's normalised space."""
+        if self.images == "none":
+            return None, None
+        public, labels, samples = knowledge.public_images, knowledge.public_labels, self.settings.samples
+        wanted = getattr(self.settings, "statistics", "auto")
         if wanted == "public" and public is None:
             raise AccessRefused('statistics = "public" needs the flag "public-unlabelled"')
         if wanted == "dummies" or public is None:
+            model = knowledge.model(broadcast)
             noise = rng.normal(size=(samples, *knowledge.image_shape))
             mean, std = (values.numpy(force=True) for values in (model.mean, model.std))
-            return (mean + std * noise).astype(np.float32)
-        return public[rng.permutation(len(public))[:samples]]
+            return (mean + std * noise).astype(np.float32), None
+        chosen = rng.permutation(len(public))[:samples]
+        return public[chosen], None if labels is None else labels[chosen]
 
-    @abstractmethod
-    def estimate(self, gradient: Weights, statistics: HeadStatistics, total: int) -> np.ndarray:
-        """Return the real-valued counts (num_classes,) of `total` samples from the head's mean gradient."""
+    def _observe(
+        self,
+        update: Update,
+        broadcast: Weights,
+        knowledge: Knowledge,
+        outputs: tuple[Outputs, Outputs] | None,
+        fallbacks: set[str],
+    ) -> Observation:
+        """Return the update as an observation, and add to `fallbacks` what is not as it should be."""
+        shares, learning = np.ones(1), knowledge.learning
+        if update.kind == "gradient" or learning is not None:
+            gradient = head_of(mean_gradient(update, broadcast, learning))
+            if update.kind == "weights":
+                shares = local_steps(learning, update.num_examples).weights
+        else:
+            gradient, shares = head_of(direction(update, broadcast)), np.full(UNKNOWN_STEPS, 1 / UNKNOWN_STEPS)
+        check_head(gradient, update, fallbacks)
+        ends = (head_of(broadcast), head_of(whole_model(update, broadcast) if update.kind == "weights" else broadcast))
+        seen = Observation(gradient, update.num_examples, shares, ends, outputs)
+        if update.kind == "weights" and learning is None and not self.scale_free:
+            if outputs is None or outputs[0].labels is None:
+                raise AccessRefused(
+                    'how far the client stepped is unknown: the observer needs the flag "learning-known", or '
+                    '"public-labelled" to estimate it'
+                )
+            fallbacks.add("steps and learning rate are unknown: their product is estimated on public images")
+            scale = estimated_scale(seen)
+            seen = replace(seen, gradient={name: array / scale for name, array in gradient.items()})
+        return seen
+
+
+class LabelledRestoration(LabelRestoration):
+    """A label attack that measures each class on labelled public images."""
+
+    Settings: ClassVar[type[UpdateSettings]] = LabelledSettings
+    needs_flags: ClassVar[frozenset[str]] = frozenset({"public-labelled"})
+    images: ClassVar[ImageNeed] = "labelled"
+
+
+def check_head(gradient: Weights, update: Update, fallbacks: set[str]) -> None:
+    """Refuse an update that says nothing about the head, and note one whose head is no clean gradient.
+
+    Softmax cross-entropy moves the classes against each other: their rows sum to zero.
+    """
+    if HEAD[0] not in gradient:
+        raise AccessRefused(f"client {update.client_id}'s update has no {HEAD[0]}: no label can be read off it")
+    if not any(array.any() for array in gradient.values()):
+        raise AccessRefused(f"client {update.client_id} left the head as it was: a frozen head tells no labels")
+    moved = [float(np.abs(array.sum(axis=0)).max() / max(np.abs(array).max(), 1e-300)) for array in gradient.values()]
+    if max(moved) > SUM_RULE:
+        fallbacks.add("the head's gradient does not sum to zero over the classes: changed by a defence, read as it is")

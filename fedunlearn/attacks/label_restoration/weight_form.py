@@ -3,13 +3,13 @@
 import numpy as np
 
 from fedunlearn.attacks.base import ATTACKS
-from fedunlearn.attacks.label_restoration.restoring import HeadStatistics, LabelRestoration
-from fedunlearn.federation import Weights
+from fedunlearn.attacks.label_restoration.observation import Observation
+from fedunlearn.attacks.label_restoration.restoring import LabelRestoration
 
 
 @ATTACKS.register("weight-form")
 class WeightForm(LabelRestoration):
-    """Label counts from row sums of the head's weight gradient; the only choice for a head without bias.
+    """Label counts from row sums of the head's weight gradient; for a head without bias.
 
     Formula: count_k = K * (mean_i p_ik - S_k / O), S_k the sum of row k of dL/dW and O the mean feature sum of a
     sample, both means estimated on dummies or public images. It assumes that a sample's feature sum does not depend
@@ -19,8 +19,8 @@ class WeightForm(LabelRestoration):
     rounding; momentum weighs the steps.
     """
 
-    def estimate(self, gradient: Weights, statistics: HeadStatistics, total: int) -> np.ndarray:
+    def estimate(self, seen: Observation) -> np.ndarray:
         """Return K * (p - S / O), averaged over the local steps."""
-        row_sums = gradient["head.weight"].sum(axis=1)
-        inverse_sum = statistics.shares @ (1 / statistics.feature_sums)
-        return total * (statistics.shares @ statistics.probabilities - row_sums * inverse_sum)
+        inverse_sum = seen.shares @ (1 / seen.feature_sums())
+        probabilities = seen.mean(lambda outputs: outputs.mean_probabilities)
+        return seen.total * (probabilities - seen.weight.sum(axis=1) * inverse_sum)

@@ -1,0 +1,155 @@
+"""Label counts by weighted least squares on public images that are as sure as the batch's own; for trained models."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from fedunlearn.attacks.base import ATTACKS
+from fedunlearn.attacks.label_restoration.bounds import fill_up, least_counts
+from fedunlearn.attacks.label_restoration.fitting import nonnegative_fit
+from fedunlearn.attacks.label_restoration.observation import Observation
+from fedunlearn.attacks.label_restoration.outputs import Outputs
+from fedunlearn.attacks.label_restoration.public_scores import Calibration, PublicScores
+from fedunlearn.attacks.label_restoration.restoring import LabelledRestoration, LabelledSettings
+from fedunlearn.attacks.targets import UpdateSettings
+
+MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+SKEWED = (0.1, 0.3, 1.0)  # Dirichlet concentrations of batches that prefer some classes
+EVEN = 30.0  # and of batches that do not
+EVEN_PRIOR = 0.1
+ROUNDS = 4  # of weighted least squares; the weights depend on the counts
+FEW = 2  # samples per class, below which every batch is treated as skewed
+
+
+class MatchedSettings(LabelledSettings):
+    """Settings of `margin-matched`."""
+
+    samples: int = Field(default=500, ge=2, description="At most so many public images; time grows with the square.")
+
+
+@ATTACKS.register("margin-matched")
+class MarginMatched(LabelledRestoration):
+    """Label counts by weighted least squares on public images, as sure as the batch's own; for trained models.
+
+    Source: this project. Three things spoil the published estimators once a model is trained, and three remedies
+    follow. With K samples, gradients G (of the head's weights) and g (of its bias), and r = probabilities - one-hot:
+
+    1. K g = sum of r is an identity, so only the probabilities are uncertain, and they scatter far more in some
+       directions than in others. The counts solve scores(K G, K g) = sum_j count_j centre_j by least squares weighted
+       with the covariance sum_j (count_j + count_j^2 / n_j) spread_j, n_j public images of class j, in a few rounds;
+       scores, centres and spreads are those of `PublicScores`. On an untrained model the spreads vanish: exact.
+    2. A model is surer of its training data than of public images, whose gradients are then too large. The margin
+       added to the true class's logit is the one at which the class gradients need K images to explain the batch,
+       not below 0 and not above twice what the model has learnt about public images.
+    3. Noise makes even batches look skewed, and shrinking makes skewed ones look even. Both answers are formed, the
+       even one with a Gaussian prior of multinomial spread around K/C and without margin, and mixed by the evidence
+       for a Dirichlet-multinomial batch of either kind (Gaussian, with the same covariance). With less than two
+       samples per class there is nothing to gain from the even one.
+
+    Counts are never below what the bias gradient says for certain, see `least_counts`.
+    """
+
+    Settings: ClassVar[type[UpdateSettings]] = MatchedSettings
+
+    def __init__(self, settings: UpdateSettings) -> None:
+        super().__init__(settings)
+        self._latest: tuple[Outputs, PublicScores] | None = None  # of a broadcast: the same for all its gradients
+
+    def estimate(self, seen: Observation) -> np.ndarray:
+        """Return the mixed answer."""
+        scores = self._scores(seen.middle)
+        weight, bias = seen.total * seen.weight, seen.total * seen.bias
+        observed, least = scores.of_batch(weight, bias), least_counts(seen)
+        problem = WeightedFit(observed, scores.sizes, seen.total, least)
+        matched = scores.calibration(matching_margin(scores, weight, bias, seen.total))
+        skewed = problem.solve(matched)
+        if seen.total < FEW * scores.num_classes:
+            return skewed
+        even = problem.solve(scores.calibration(0.0), prior_variance=seen.total / scores.num_classes)
+        share = problem.evenness(matched)
+        return share * even + (1 - share) * skewed
+
+    def _scores(self, outputs: Outputs) -> PublicScores:
+        if self._latest is None or self._latest[0] is not outputs:
+            self._latest = outputs, PublicScores(outputs)
+        return self._latest[1]
+
+
+def matching_margin(scores: PublicScores, weight: np.ndarray, bias: np.ndarray, total: int) -> float:
+    """Return the margin at which the batch has the mass of `total` images, in quarters; at most twice what was learnt.
+
+    Even batches have a small and uncertain mass; the limit keeps models that learnt nothing at 0.
+    """
+    limit, before, lower = 2 * scores.learnt(), 0.0, 0.0
+    for margin in MARGINS:
+        mass = float(np.log(max(scores.mass(weight, bias, margin), 1e-9) / total))
+        if mass >= 0:
+            found = before + (margin - before) * lower / (lower - mass) if lower < 0 else margin
+            return round(4 * min(found, limit)) / 4
+        if margin >= limit:
+            break
+        before, lower = margin, mass
+    return round(4 * min(MARGINS[-1], limit)) / 4
+
+
+class WeightedFit:
+    """Counts of `total` samples, none below `least` (C,), that explain `observed` scores (d,).
+
+    `sizes` (C,) says how many images the calibrations are of.
+    """
+
+    def __init__(self, observed: np.ndarray, sizes: np.ndarray, total: int, least: np.ndarray) -> None:
+        self.observed, self.sizes, self.total, self.least = observed, sizes, total, least
+        self.even = np.full(len(sizes), total / len(sizes))
+
+    def solve(self, calibration: Calibration, prior_variance: float | None = None) -> np.ndarray:
+        """Return the counts (C,) by iterated weighted least squares, with a Gaussian prior around K/C if asked for."""
+        counts = self.even
+        for _ in range(ROUNDS):
+            columns, target = self._whiten(calibration, 0.98 * counts + 0.02 * self.even)
+            if prior_variance is not None:
+                columns = np.vstack([columns, np.eye(len(counts)) / np.sqrt(prior_variance)])
+                target = np.append(target, self.even / np.sqrt(prior_variance))
+            counts = self._bounded(columns, target)
+        return counts
+
+    def evenness(self, calibration: Calibration) -> float:
+        """Return the probability that the samples were drawn evenly from all classes, not with preferences."""
+        columns, target = self._whiten(calibration, self.even)
+        centring = np.eye(len(self.even)) - 1 / len(self.even)
+        system = centring @ columns.T
+        values, vectors = np.linalg.eigh(system @ system.T)
+        along = vectors.T @ (system @ (target - columns @ self.even))
+        evidence = np.array([log_evidence(self._variance(a), values, along) for a in (*SKEWED, EVEN)])
+        odds = np.exp(evidence - evidence.max())
+        return float(EVEN_PRIOR * odds[-1] / (EVEN_PRIOR * odds[-1] + (1 - EVEN_PRIOR) * odds[:-1].mean()))
+
+    def _variance(self, concentration: float) -> float:
+        """Return the variance, in every direction that keeps the sum, of counts with a Dirichlet(concentration) mix."""
+        spread = len(self.even) * concentration
+        return self.even[0] * (self.total + spread) / (1 + spread)
+
+    def _whiten(self, calibration: Calibration, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the equations (d, C) and (d,) in units of their noise, given about these counts."""
+        noise = np.tensordot(counts + counts**2 / self.sizes, calibration.spreads, axes=1)
+        factor = np.linalg.cholesky(noise)
+        return np.linalg.solve(factor, calibration.centres), np.linalg.solve(factor, self.observed)
+
+    def _bounded(self, columns: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the least-squares counts with the right sum and no entry below its bound."""
+        firm = 10 * np.abs(columns).mean()
+        system = np.vstack([columns, np.full(columns.shape[1], firm)])
+        above = nonnegative_fit(system, np.append(target, firm * self.total) - system @ self.least)
+        return fill_up(self.least, self.least + above, self.total)
+
+
+def log_evidence(variance: float, values: np.ndarray, along: np.ndarray) -> float:
+    """Return the log density, up to a constant, of whitened scores when counts vary around K/C with this variance.
+
+    `values` are the eigenvalues of the whitened system's Gram matrix, `along` the scores' parts along its vectors.
+    """
+    gain = 1 + variance * np.maximum(values, 0.0)
+    return float(0.5 * np.sum(variance * along**2 / gain) - 0.5 * np.log(gain).sum())

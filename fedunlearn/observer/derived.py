@@ -1,0 +1,30 @@
+"""A view of something that an observer worked out from what it saw, for attacks that look at single updates."""
+
+from fedunlearn.federation import Update, Weights
+from fedunlearn.observer.view import View
+
+
+class SingleUpdateView(View):
+    """A view in which one derived update is the only one, whatever round is asked for.
+
+    Args:
+        view: what it was derived from; flags and the query interface stay the same.
+        broadcast: the model that the update is about.
+        update: as if a client had sent it.
+    """
+
+    def __init__(self, view: View, broadcast: Weights, update: Update) -> None:
+        super().__init__(view._recording, "updates", view.flags)
+        self._broadcast, self._update = broadcast, update
+
+    def broadcast(self, number: int, *, head: bool = False) -> Weights:
+        """Return the model that the update is about."""
+        return self._broadcast
+
+    def clients(self, number: int) -> tuple[int, ...]:
+        """Return the one that the update stands for."""
+        return (self._update.client_id,)
+
+    def update(self, number: int, client: int, *, head: bool = False) -> Update:
+        """Return the update."""
+        return self._update
