@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from fedunlearn.attacks.targets import UpdateSettings
 MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SKEWED = (0.1, 0.3, 1.0)  # Dirichlet concentrations of batches that prefer some classes
 EVEN = 30.0  # and of batches that do not
-EVEN_PRIOR = 0.1
+EVEN_PRIOR = 0.2
 ROUNDS = 4  # of weighted least squares; the weights depend on the counts
 FEW = 2  # samples per class, below which every batch is treated as skewed
 
@@ -46,8 +47,8 @@ class MarginMatched(LabelledRestoration):
        not below 0 and not above twice what the model has learnt about public images.
     3. Noise makes even batches look skewed, and shrinking makes skewed ones look even. Both answers are formed, the
        even one with a Gaussian prior of multinomial spread around K/C and without margin, and mixed by the evidence
-       for a Dirichlet-multinomial batch of either kind (Gaussian, with the same covariance). With less than two
-       samples per class there is nothing to gain from the even one.
+       for a Dirichlet-multinomial batch of either kind, with or without the margin (Gaussian, with the same
+       covariance). With less than two samples per class there is nothing to gain from the even one.
 
     Counts are never below what the bias gradient says for certain, see `least_counts`.
     """
@@ -64,12 +65,13 @@ class MarginMatched(LabelledRestoration):
         weight, bias = seen.total * seen.weight, seen.total * seen.bias
         observed, least = scores.of_batch(weight, bias), least_counts(seen)
         problem = WeightedFit(observed, scores.sizes, seen.total, least)
+        plain = scores.calibration(0.0)
         matched = scores.calibration(matching_margin(scores, weight, bias, seen.total))
         skewed = problem.solve(matched)
         if seen.total < FEW * scores.num_classes:
             return skewed
-        even = problem.solve(scores.calibration(0.0), prior_variance=seen.total / scores.num_classes)
-        share = problem.evenness(matched)
+        even = problem.solve(plain, prior_variance=seen.total / scores.num_classes)
+        share = problem.evenness([plain, matched])
         return share * even + (1 - share) * skewed
 
     def _scores(self, outputs: Outputs) -> PublicScores:
@@ -116,16 +118,21 @@ class WeightedFit:
             counts = self._bounded(columns, target)
         return counts
 
-    def evenness(self, calibration: Calibration) -> float:
-        """Return the probability that the samples were drawn evenly from all classes, not with preferences."""
-        columns, target = self._whiten(calibration, self.even)
-        centring = np.eye(len(self.even)) - 1 / len(self.even)
-        system = centring @ columns.T
-        values, vectors = np.linalg.eigh(system @ system.T)
-        along = vectors.T @ (system @ (target - columns @ self.even))
-        evidence = np.array([log_evidence(self._variance(a), values, along) for a in (*SKEWED, EVEN)])
+    def evenness(self, calibrations: Sequence[Calibration]) -> float:
+        """Return the probability that samples were drawn evenly from all classes, whichever calibration is right."""
+        evidence = np.stack([self._evidence(calibration) for calibration in calibrations])
         odds = np.exp(evidence - evidence.max())
-        return float(EVEN_PRIOR * odds[-1] / (EVEN_PRIOR * odds[-1] + (1 - EVEN_PRIOR) * odds[:-1].mean()))
+        even, skewed = EVEN_PRIOR * odds[:, -1].mean(), (1 - EVEN_PRIOR) * odds[:, :-1].mean()
+        return float(even / (even + skewed))
+
+    def _evidence(self, calibration: Calibration) -> np.ndarray:
+        """Return the log density of the scores for each mix, even last; Gaussian, noise as of even counts."""
+        columns, target = self._whiten(calibration, self.even)
+        centred, rest = columns - columns.mean(axis=1, keepdims=True), target - columns @ self.even
+        values, vectors = np.linalg.eigh(centred.T @ centred)
+        noise = -0.5 * rest @ rest - 0.5 * np.linalg.slogdet(self._noise(calibration, self.even))[1]
+        along = vectors.T @ (centred.T @ rest)
+        return noise + np.array([log_evidence(self._variance(mix), values, along) for mix in (*SKEWED, EVEN)])
 
     def _variance(self, concentration: float) -> float:
         """Return the variance, in every direction that keeps the sum, of counts with a Dirichlet(concentration) mix."""
@@ -134,9 +141,13 @@ class WeightedFit:
 
     def _whiten(self, calibration: Calibration, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the equations (d, C) and (d,) in units of their noise, given about these counts."""
-        noise = np.tensordot(counts + counts**2 / self.sizes, calibration.spreads, axes=1)
-        factor = np.linalg.cholesky(noise)
+        factor = np.linalg.cholesky(self._noise(calibration, counts))
         return np.linalg.solve(factor, calibration.centres), np.linalg.solve(factor, self.observed)
+
+    def _noise(self, calibration: Calibration, counts: np.ndarray) -> np.ndarray:
+        """Return the covariance (d, d) of the scores: of the samples, and of the centres they are compared with."""
+        noise: np.ndarray = np.tensordot(counts + counts**2 / self.sizes, calibration.spreads, axes=1)
+        return noise
 
     def _bounded(self, columns: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Return the least-squares counts with the right sum and no entry below its bound."""

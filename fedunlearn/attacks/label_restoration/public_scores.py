@@ -28,10 +28,11 @@ class PublicScores:
     """Scores of head gradients: few numbers that are linear in the gradient, calibrated on labelled public images.
 
     The gradient of one image is (r h^T, r), r = probabilities - one-hot and h the head's inputs. Its scores are r and
-    a ridge regression of its probabilities on r h^T. Both are linear, so the scores of a batch are the sum of its
-    images'. All is done with inner products, (r . r') (h . h'), never with C x M numbers for each image, and the
-    scores of a public image come from the regression on all others. A `margin` asks what the same images would give
-    if the logit of their true class were that much higher. Some images stand for a class that has none.
+    a ridge regression of its probabilities on r h^T, each without the last class, which follows from the others. Both
+    are linear, so the scores of a batch are the sum of its images'. All is done with inner products, (r . r')
+    (h . h'), never with C x M numbers for each image, and the scores of a public image come from the regression on
+    all others. A `margin` asks what the same images would give if the logit of their true class were that much
+    higher. Some images stand for a class that has none.
     """
 
     def __init__(self, outputs: Outputs) -> None:
@@ -54,9 +55,9 @@ class PublicScores:
         return max(0.0, float(np.log(sure / chance)))
 
     def of_batch(self, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        """Return the scores (2C,) of a batch whose summed gradients are `weight` (C, M) and `bias` (C,)."""
+        """Return the scores (2C - 2,) of a batch whose summed gradients are `weight` (C, M) and `bias` (C,)."""
         likeness = np.sum((self.features @ weight.T) * self._errors, axis=1)
-        return np.concatenate([bias, likeness @ self._regression])
+        return np.concatenate([bias[:-1], likeness @ self._regression])
 
     def calibration(self, margin: float) -> Calibration:
         """Return what one image of each class scores."""
@@ -74,11 +75,11 @@ class PublicScores:
         return float(nonnegative_fit(factor.T, np.linalg.solve(factor, reached)).sum())
 
     def _own_scores(self, margin: float) -> np.ndarray:
-        """Return (n, 2C): the scores of each image, from the regression on the others."""
+        """Return (n, 2C - 2): the scores of each image, from the regression on the others."""
         errors = self.errors(margin)
         likeness = (self._errors @ errors.T) * self._products  # (others, images)
         own = np.sum(self._inverse * likeness, axis=0) / np.diag(self._inverse)
-        return np.hstack([errors, likeness.T @ self._regression - own[:, None] * self._regression])
+        return np.hstack([errors[:, :-1], likeness.T @ self._regression - own[:, None] * self._regression])
 
     def _calibrate(self, scores: np.ndarray) -> Calibration:
         centres = scores.T @ self.truth / self.sizes
@@ -112,8 +113,8 @@ class PublicScores:
 
     @cached_property
     def _regression(self) -> np.ndarray:
-        """(n, C) weights of the images in the regression of the probabilities, less their mean, on the gradients."""
-        return self._inverse @ (self.probabilities - self.probabilities.mean(axis=0))
+        """(n, C - 1) weights of the images in the regression of probabilities, less their mean, on gradients."""
+        return self._inverse @ (self.probabilities - self.probabilities.mean(axis=0))[:, :-1]
 
 
 def stand_ins(outputs: Outputs) -> tuple[np.ndarray, np.ndarray]:
