@@ -13,11 +13,14 @@ class LabelCounts:
     Attributes:
         targets: (the view's round number, client id) of each update.
         counts: one integer array (num_classes,) per target.
+        estimates: the real-valued counts before rounding, float64 (num_classes,) per target; empty where an attack
+            has none.
     """
 
     targets: tuple[tuple[int, int], ...]
     counts: tuple[np.ndarray, ...]
     notes: dict[str, Any] = field(default_factory=dict)
+    estimates: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -36,14 +36,22 @@ class Case:
     Attributes:
         place: (round, client).
         target: what is matched.
+        others: other labels that it may have, the likeliest first.
         notes: how it was come by.
-        rng: for its search.
+        rngs: for its search, one for each try.
     """
 
     place: Place
     target: Target
+    others: Sequence[np.ndarray]
     notes: dict[str, Any]
-    rng: np.random.Generator
+    rngs: Sequence[np.random.Generator]
+
+    def with_other(self, number: int) -> Case:
+        """Return the same update with others of its labels."""
+        notes = self.notes | {"labels-tried": number + 2}
+        target = replace(self.target, labels=self.others[number])
+        return replace(self, target=target, notes=notes, rngs=self.rngs[number + 1 :])
 
     @property
     def kind(self) -> tuple[Any, ...]:
@@ -73,11 +81,13 @@ class GradientInversion(Attack):
             self._case(view, knowledge, place, broadcast, model, own)
             for place, own in zip(places, rng.spawn(len(places)), strict=True)
         ]
-        found: dict[Place, Candidate] = {}
-        most = MOST_NUMBERS // (settings.restarts * int(np.prod(knowledge.image_shape)))
-        for group in grouped(cases, self._group_size(knowledge), most):
-            found |= self._search(knowledge, model, group)
-        ordered = [found[place] for place in places]
+        found = self._search_all(knowledge, model, cases, 0)
+        for number in range(settings.label_tries - 1):
+            doubtful = [case for case in cases if found[case.place][1].loss > settings.doubt]
+            others = [case.with_other(number) for case in doubtful if number < len(case.others)]
+            for place, tried in self._search_all(knowledge, model, others, number + 1).items():
+                found[place] = min(found[place], tried, key=lambda one: one[1].loss)
+        cases, ordered = [found[place][0] for place in places], [found[place][1] for place in places]
         labels = tuple(case.target.labels[0] for case in cases)
         notes = notes_of(cases, ordered, knowledge.image_shape)
         if settings.rank:
@@ -94,14 +104,14 @@ class GradientInversion(Attack):
         rng: np.random.Generator,
     ) -> Case:
         settings: InversionSettings = self.settings
-        own, update = rng.spawn(1)[0], view.update(*place)
+        own, update = rng.spawn(settings.label_tries), view.update(*place)
         seen = observe(update, broadcast, model, knowledge.learning, view.flags, settings)
         labels, remarks = sought_labels(view, knowledge, place, settings, seen.work.images, rng)
         if seen.work.steps > 1:
-            labels = rng.permutation(labels)  # nobody knows which image is in which batch
-        copies = np.tile(labels, (seen.work.copies, 1))
-        target = Target(seen.gradient, copies, seen.work, seen.statistics, seen.trained)
-        return Case(place, target, seen.notes | ({"labels": remarks} if remarks else {}), own)
+            labels = [rng.permutation(each) for each in labels]  # nobody knows which image is in which batch
+        first, *others = (np.tile(each, (seen.work.copies, 1)) for each in labels)
+        target = Target(seen.gradient, first, seen.work, seen.statistics, seen.trained)
+        return Case(place, target, others, seen.notes | ({"labels": remarks} if remarks else {}), own)
 
     def _group_size(self, knowledge: Knowledge) -> int:
         """Return how many updates are searched together.
@@ -113,16 +123,28 @@ class GradientInversion(Attack):
             return 1
         return max(1, MOST_TRIALS // settings.restarts)
 
-    def _search(self, knowledge: Knowledge, model: Classifier, group: Sequence[Case]) -> dict[Place, Candidate]:
+    def _search_all(
+        self, knowledge: Knowledge, model: Classifier, cases: Sequence[Case], tries: int
+    ) -> dict[Place, tuple[Case, Candidate]]:
+        """Return every case with what was found for it, after so many `tries` with other labels."""
+        most = MOST_NUMBERS // (self.settings.restarts * int(np.prod(knowledge.image_shape)))
+        found: dict[Place, Candidate] = {}
+        for group in grouped(cases, self._group_size(knowledge), most):
+            found |= self._search(knowledge, model, group, tries)
+        return {case.place: (case, found[case.place]) for case in cases}
+
+    def _search(
+        self, knowledge: Knowledge, model: Classifier, group: Sequence[Case], tries: int
+    ) -> dict[Place, Candidate]:
         settings: InversionSettings = self.settings
 
         def make() -> dict[str, np.ndarray]:
-            targets, rngs = [case.target for case in group], [case.rng for case in group]
+            targets, rngs = [case.target for case in group], [case.rngs[0] for case in group]
             found = search(model, targets, knowledge.image_shape, settings, rngs, _watch(knowledge, group))
             return {key: array for case, one in zip(group, found, strict=True) for key, array in _packed(case, one)}
 
         round, client = group[0].place
-        kept = knowledge.keep(f"r{round}-c{client}", make)
+        kept = knowledge.keep(f"r{round}-c{client}" + (f"-{tries}" if tries else ""), make)
         return {case.place: _unpacked(case, kept) for case in group}
 
     def _rank(self, model: Classifier, case: Case, found: Candidate) -> int | None:

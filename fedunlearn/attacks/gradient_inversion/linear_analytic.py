@@ -59,7 +59,7 @@ class LinearAnalytic(Attack):
                 converted, total = True, min(settings.images, total)
             inputs = readings(gradient[f"{layer}.weight"], gradient[f"{layer}.bias"], total, _scale(model, knowledge))
             images.append(inputs.reshape(-1, *knowledge.image_shape))
-            labels.append(sought_labels(view, knowledge, place, settings, total, own)[0])
+            labels.append(sought_labels(view, knowledge, place, settings, total, own)[0][0])
         notes = {"layer": layer, "target": CONVERTED if converted else "gradient"}
         return Reconstructions(places, tuple(images), tuple(labels), settings.labels, notes)
 

@@ -25,6 +25,12 @@ class ImageSettings(UpdateSettings):
     wrong_labels: int = Field(
         default=0, ge=0, description='So many of the "known" labels are replaced by a wrong class: what does it cost?'
     )
+    label_tries: int = Field(
+        default=1,
+        ge=1,
+        description="Label counts that are tried at most, the likeliest first, while the loss stays above `doubt`.",
+    )
+    doubt: float = Field(default=1e-5, ge=0, description="A loss above which the labels may be wrong.")
     images: int = Field(
         default=16,
         ge=1,

@@ -14,7 +14,9 @@ class WhitenedMatching(GradientInversion):
     A gradient has fewer independent equations than a batch has pixels: with the LeNet of `dlg` from two images on. The
     search begins at grey and ends near the solution of least norm, so that coordinates in which natural images have
     unit variance (`Whitened`) fill what the gradient leaves open as nature does; the second half of the steps
-    refines the details. No regulariser is needed. Up to 20 local steps of FedAvg are simulated.
+    refines the details. No regulariser is needed. Up to 20 local steps of FedAvg are simulated. One wrong label ruins a
+    batch, and shows: the loss stays high. Up to six label counts are tried then, the nearest to the label attack's
+    real-valued estimate first.
 
     Source: this project; the loss is that of Zhu, Liu, Han, NeurIPS 2019.
     """
@@ -22,6 +24,7 @@ class WhitenedMatching(GradientInversion):
     Settings: ClassVar[type[InversionSettings]] = preset(
         "whitened-matching",
         labels="auto",
+        label_tries=6,
         steps=2000,
         space="whitened",
         second_space="half-whitened",

@@ -53,14 +53,19 @@ def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
         >>> round_counts(np.array([2.2, -0.3, 0.9, 0.9]), 4).tolist()
         [2, 0, 1, 1]
     """
-    counts = np.maximum(estimate, 0.0)
-    if not counts.sum():
-        counts = np.ones_like(counts)
-    counts = counts / counts.sum() * total
+    counts = scaled(estimate, total)
     whole = np.floor(counts).astype(np.int64)
     remainders = np.argsort(-(counts - whole), kind="stable")
     whole[remainders[: total - whole.sum()]] += 1
     return whole
+
+
+def scaled(estimate: np.ndarray, total: int) -> np.ndarray:
+    """Return an estimate (num_classes,) without its negative part, scaled to `total`; all equal if nothing is left."""
+    counts = np.maximum(estimate, 0.0)
+    if not counts.sum():
+        counts = np.ones_like(counts)
+    return counts / counts.sum() * total
 
 
 class LabelRestoration(Attack):
@@ -94,15 +99,17 @@ class LabelRestoration(Attack):
         start = None if images is None else measure(knowledge.model(broadcast), images, labels)
         if start is not None and labels is not None and start.absent:
             fallbacks.add(f"no public image of the classes {list(start.absent)}: measured on all images")
-        targets, counts = choose_targets(view, self.settings), []
+        targets, estimates = choose_targets(view, self.settings), []
         for target in targets:
             update = view.update(*target)
             outputs = None if start is None else (start, start)
             if start is not None and images is not None and update.kind == "weights":
                 outputs = (start, measure(knowledge.model(whole_model(update, broadcast)), images, labels))
             seen = self._observe(update, broadcast, knowledge, outputs, fallbacks)
-            counts.append(round_counts(self.estimate(seen), update.num_examples))
-        return LabelCounts(targets, tuple(counts), {"fallback": sorted(fallbacks)} if fallbacks else {})
+            estimates.append(scaled(self.estimate(seen), update.num_examples))
+        counts = tuple(round_counts(estimate, round(estimate.sum())) for estimate in estimates)
+        notes = {"fallback": sorted(fallbacks)} if fallbacks else {}
+        return LabelCounts(targets, counts, notes, tuple(estimates))
 
     def _images(
         self, knowledge: Knowledge, broadcast: Weights, rng: np.random.Generator
