@@ -31,7 +31,7 @@ class Reconstructions:
         targets: (the view's round number, client id) of each update.
         images: one float32 array (batch, channels, height, width) in [0, 1] per target.
         labels: one integer array (batch,) per target, as used by the attack.
-        label_source: `known` or the name of the label attack that gave them.
+        label_source: `known`, `known, n wrong` or the name of the label attack that gave them.
     """
 
     targets: tuple[tuple[int, int], ...]

@@ -19,12 +19,12 @@ def label_source(source: str | None) -> str:
     """Say where the labels came from that an image attack used; nothing for other attacks.
 
     Example:
-        >>> label_source("bias-form"), label_source("known"), label_source(None)
-        ('labels: restored by bias-form', 'labels: known (oracle)', '')
+        >>> label_source("bias-form"), label_source("known"), label_source("known, 1 wrong"), label_source(None)
+        ('labels: restored by bias-form', 'labels: known (oracle)', 'labels: known, 1 wrong (oracle)', '')
     """
     if source is None:
         return ""
-    return "labels: known (oracle)" if source == "known" else f"labels: restored by {source}"
+    return f"labels: {source} (oracle)" if source.startswith("known") else f"labels: restored by {source}"
 
 
 def source_of(rows: Sequence[Row]) -> str:

@@ -1,19 +1,25 @@
 """Every attack that rebuilds images, on recorded rounds: what it gives, what it says, what it refuses."""
 
+import itertools
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fedunlearn.attacks import ATTACKS
 from fedunlearn.attacks.gradient_inversion import search as searching
 from fedunlearn.attacks.gradient_inversion import trials as trialling
 from fedunlearn.attacks.gradient_inversion.inversion import GradientInversion
+from fedunlearn.attacks.gradient_inversion.labels import likeliest
 from fedunlearn.attacks.gradient_inversion.settings import InversionSettings
 from fedunlearn.attacks.gradient_inversion.simulation import LocalWork
 from fedunlearn.attacks.gradient_inversion.target import Target
+from fedunlearn.attacks.label_restoration.bias_form import BiasForm
+from fedunlearn.attacks.label_restoration.restoring import round_counts, scaled
 from fedunlearn.federation import Order, Task, Update
 from fedunlearn.models import load_weights
 from fedunlearn.observer.access import AccessRefused
@@ -185,7 +191,38 @@ def test_a_wrong_label_is_a_wrong_label(sgd):
         attack(tape, "dlg", about={"true_labels": truth}, labels="known", wrong_labels=n, steps=400) for n in (0, 1)
     )
     assert len(np.setdiff1d(wrong.labels[0], right.labels[0])) == 1
+    assert (right.label_source, wrong.label_source) == ("known", "known, 1 wrong")
     assert wrong.notes["losses"][0] > 100 * right.notes["losses"][0]
+
+
+def test_labels_that_the_loss_belies_are_tried_again(sgd, monkeypatch):
+    tape, federation = sgd
+    true = np.bincount(digits()[1][federation.batches[1, 0]], minlength=10)
+    label, absent = int(np.flatnonzero(true)[0]), int(np.flatnonzero(true == 0)[0])
+    misled = true.astype(float)
+    misled[[label, absent]] += (-0.6, 0.6)  # rounds to a wrong label; the truth is the next nearest
+    monkeypatch.setattr(BiasForm, "estimate", lambda self, seen: misled)
+    for tries in (1, 2):
+        found = attack(tape, "dlg", labels="bias-form", label_tries=tries, steps=400)
+        right = np.array_equal(np.bincount(found.labels[0], minlength=10), true)
+        assert right == (tries == 2)
+        assert (found.notes["losses"][0] < 1e-5) == right
+    assert found.notes["labels-tried"] == 2
+
+
+@given(
+    estimate=st.lists(st.floats(0, 5), min_size=2, max_size=4).filter(lambda values: sum(values) > 0.1),
+    total=st.integers(1, 5),
+    most=st.integers(1, 12),
+)
+def test_the_nearest_counts_come_first(estimate, total, most):
+    wanted = scaled(np.array(estimate), total)
+    first = round_counts(wanted, total)
+    found = likeliest(first, wanted, most)
+    every = [c for c in itertools.product(range(total + 1), repeat=len(wanted)) if sum(c) == total]
+    distances = sorted(((np.array(c) - wanted) ** 2).sum() for c in every)[: len(found)]
+    assert len(found) == min(most, len(every)) == len({tuple(c) for c in found})
+    np.testing.assert_allclose([((c - wanted) ** 2).sum() for c in found], distances, atol=1e-9)
 
 
 @pytest.mark.parametrize(

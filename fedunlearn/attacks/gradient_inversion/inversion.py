@@ -92,7 +92,7 @@ class GradientInversion(Attack):
         notes = notes_of(cases, ordered, knowledge.image_shape)
         if settings.rank:
             notes["jacobian-rank"] = [self._rank(model, case, one) for case, one in zip(cases, ordered, strict=True)]
-        return Reconstructions(places, tuple(one.images for one in ordered), labels, settings.labels, notes)
+        return Reconstructions(places, tuple(one.images for one in ordered), labels, settings.label_source, notes)
 
     def _case(
         self,
@@ -200,8 +200,7 @@ def _unpacked(case: Case, kept: dict[str, np.ndarray]) -> Candidate:
 
 
 def _watch(knowledge: Knowledge, group: Sequence[Case]) -> Watch:
-    clients = ", ".join(str(case.place[1]) for case in group)
-    who = f"client{'s' if len(group) > 1 else ''} {clients}"
+    who = f"client {group[0].place[1]}" if len(group) == 1 else f"{len(group)} clients"
 
     def tell(done: int, loss: float) -> None:
         knowledge.progress(f"{who}, step {done}, loss {loss:.2g}")

@@ -61,7 +61,7 @@ class LinearAnalytic(Attack):
             images.append(inputs.reshape(-1, *knowledge.image_shape))
             labels.append(sought_labels(view, knowledge, place, settings, total, own)[0][0])
         notes = {"layer": layer, "target": CONVERTED if converted else "gradient"}
-        return Reconstructions(places, tuple(images), tuple(labels), settings.labels, notes)
+        return Reconstructions(places, tuple(images), tuple(labels), settings.label_source, notes)
 
 
 def first_linear(model: nn.Module) -> str:

@@ -37,6 +37,11 @@ class ImageSettings(UpdateSettings):
         description="Of a FedAvg client's mean gradient, rebuild so many images at most, labels in proportion.",
     )
 
+    @property
+    def label_source(self) -> str:
+        """What a finding says about where its labels came from."""
+        return f"{self.labels}, {self.wrong_labels} wrong" if self.wrong_labels else self.labels
+
     @field_validator("labels")
     @classmethod
     def _check_source(cls, name: str) -> str:
