@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.reduced import overrides
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 PARTS = ("run_sim.py", "fedunlearn", "clients", "server", "scenarios")
@@ -22,9 +24,7 @@ def blocks(language):
 def commands():
     """Return the README's run_sim.py commands, without comments."""
     lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    found = [line for line in lines if line.startswith("python run_sim.py")]
-    # forty seeds take ten minutes; tests/e2e/test_quickstart_promises.py runs eight of them
-    return [f"{line} --set matrix.seed=[0]" if "seeds" in line else line for line in found]
+    return [line for line in lines if line.startswith("python run_sim.py")]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,9 @@ def checkout(tmp_path_factory):
 
 
 def execute(checkout, command):
-    words = [sys.executable, *command.split()[1:]]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout)}
+    words = [sys.executable, *command.split()[1:], *overrides(command)]
+    data = os.environ.get("FEDUNLEARN_DATA") or str(ROOT.parent / "shared" / "data")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(checkout), "FEDUNLEARN_DATA": data}
     finished = subprocess.run(words, cwd=checkout, env=environment, capture_output=True, text=True, timeout=280)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     return finished.stdout
@@ -52,7 +53,9 @@ def execute(checkout, command):
 
 @pytest.mark.ray
 @pytest.mark.parametrize("command", commands())
-def test_command(checkout, command):
+def test_command(checkout, command, request):
+    if any(f"{name}.toml" in command for name in ("label_restoration", "image_leakage", "study_forgotten_images")):
+        request.getfixturevalue("shared_data")  # or this is skipped
     assert execute(checkout, command).strip()
 
 

@@ -54,7 +54,7 @@ def scrambled(finished, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", list(ATTACKS))
 def test_a_finding_does_not_depend_on_the_answers(name, finished, scrambled, tmp_path):
     original = tmp_path / "original"
     shutil.copytree(finished, original)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
+from scipy.special import expit, logit, logsumexp
 
 from fedunlearn.attacks.base import ATTACKS
 from fedunlearn.attacks.label_restoration.bounds import fill_up, least_counts
@@ -16,11 +18,13 @@ from fedunlearn.attacks.label_restoration.outputs import Outputs
 from fedunlearn.attacks.label_restoration.public_scores import Calibration, PublicScores
 from fedunlearn.attacks.label_restoration.restoring import LabelledRestoration, LabelledSettings
 from fedunlearn.attacks.targets import UpdateSettings
+from fedunlearn.observer.access import AccessRefused
 
 MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SKEWED = (0.1, 0.3, 1.0)  # Dirichlet concentrations of batches that prefer some classes
 EVEN = 30.0  # and of batches that do not
 EVEN_PRIOR = 0.2
+MOST_CLASSES = 100  # memory grows with the cube
 ROUNDS = 4  # of weighted least squares; the weights depend on the counts
 FEW = 2  # samples per class, below which every batch is treated as skewed
 
@@ -29,6 +33,36 @@ class MatchedSettings(LabelledSettings):
     """Settings of `margin-matched`."""
 
     samples: int = Field(default=500, ge=2, description="At most so many public images; time grows with the square.")
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What labelled public images say about a batch.
+
+    Attributes:
+        least: (C,) counts that cannot be undercut.
+        skewed: (C,) counts, if the batch prefers some classes.
+        even: (C,) counts, if it does not.
+        share: the probability of the latter; 0 where it is not asked for.
+        odds: logarithm of how much likelier the scores are of an even batch, without margin.
+        margin: how much surer the model is of the batch than of public images, a logit.
+        learnt: how much surer the model is of public images' classes than by chance, a logarithm.
+        images: public images per class.
+    """
+
+    least: np.ndarray
+    skewed: np.ndarray
+    even: np.ndarray
+    share: float
+    odds: float
+    margin: float
+    learnt: float
+    images: float
+
+    @property
+    def mixed(self) -> np.ndarray:
+        """(C,) both answers, each with its probability."""
+        return self.share * self.even + (1 - self.share) * self.skewed
 
 
 @ATTACKS.register("margin-matched")
@@ -61,18 +95,28 @@ class MarginMatched(LabelledRestoration):
 
     def estimate(self, seen: Observation) -> np.ndarray:
         """Return the mixed answer."""
+        return self.read(seen).mixed
+
+    def read(self, seen: Observation) -> Readings:
+        """Return both answers and what speaks for each."""
+        if len(seen.bias) > MOST_CLASSES:
+            raise AccessRefused(f"margin-matched serves at most {MOST_CLASSES} classes, the model has {len(seen.bias)}")
         scores = self._scores(seen.middle)
         weight, bias = seen.total * seen.weight, seen.total * seen.bias
         observed, least = scores.of_batch(weight, bias), least_counts(seen)
         problem = WeightedFit(observed, scores.sizes, seen.total, least)
-        plain = scores.calibration(0.0)
-        matched = scores.calibration(matching_margin(scores, weight, bias, seen.total))
-        skewed = problem.solve(matched)
-        if seen.total < FEW * scores.num_classes:
-            return skewed
-        even = problem.solve(plain, prior_variance=seen.total / scores.num_classes)
-        share = problem.evenness([plain, matched])
-        return share * even + (1 - share) * skewed
+        margin = matching_margin(scores, weight, bias, seen.total)
+        plain, matched = scores.calibration(0.0), scores.calibration(margin)
+        return Readings(
+            least=least,
+            skewed=problem.solve(matched),
+            even=problem.solve(plain, prior_variance=seen.total / scores.num_classes),
+            share=0.0 if seen.total < FEW * scores.num_classes else problem.evenness([plain, matched]),
+            odds=problem.log_odds([plain]),
+            margin=margin,
+            learnt=scores.learnt(),
+            images=float(scores.sizes.mean()),
+        )
 
     def _scores(self, outputs: Outputs) -> PublicScores:
         if self._latest is None or self._latest[0] is not outputs:
@@ -120,10 +164,12 @@ class WeightedFit:
 
     def evenness(self, calibrations: Sequence[Calibration]) -> float:
         """Return the probability that samples were drawn evenly from all classes, whichever calibration is right."""
+        return float(expit(logit(EVEN_PRIOR) + self.log_odds(calibrations)))
+
+    def log_odds(self, calibrations: Sequence[Calibration]) -> float:
+        """Return the logarithm of how much likelier the scores are of an even batch than of a skewed one."""
         evidence = np.stack([self._evidence(calibration) for calibration in calibrations])
-        odds = np.exp(evidence - evidence.max())
-        even, skewed = EVEN_PRIOR * odds[:, -1].mean(), (1 - EVEN_PRIOR) * odds[:, :-1].mean()
-        return float(even / (even + skewed))
+        return float(np.log(len(SKEWED)) + logsumexp(evidence[:, -1]) - logsumexp(evidence[:, :-1]))
 
     def _evidence(self, calibration: Calibration) -> np.ndarray:
         """Return the log density of the scores for each mix, even last; Gaussian, noise as of even counts."""

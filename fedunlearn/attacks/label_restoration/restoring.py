@@ -23,6 +23,7 @@ from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
 
 ImageNeed = Literal["none", "any", "labelled"]
+NOTHING = 1e-300  # what is smaller cannot be scaled
 SUM_RULE = 0.01  # share of the head's gradient above which its classes do not cancel as they must
 
 
@@ -60,10 +61,10 @@ def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
     return whole
 
 
-def scaled(estimate: np.ndarray, total: int) -> np.ndarray:
+def scaled(estimate: np.ndarray, total: float) -> np.ndarray:
     """Return an estimate (num_classes,) without its negative part, scaled to `total`; all equal if nothing is left."""
     counts = np.maximum(estimate, 0.0)
-    if not counts.sum():
+    if counts.sum() < NOTHING:
         counts = np.ones_like(counts)
     return counts / counts.sum() * total
 

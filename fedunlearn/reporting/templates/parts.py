@@ -11,8 +11,9 @@ TEXT = r"""
     {% endfor %}
   </div>
   {% for figure in page.figures if figure.galleries %}{% if loop.first %}
+  {% set shown = (figure.galleries if figure.finds == "images" else figure.galleries[:1]) | sum(attribute="pairs", start=()) %}
   <div class="strip">
-    {% for pair in figure.galleries[0].pairs[:5] if not pair.mean %}<div class="pair"><img src="{{ pair.original }}" alt="training image"><img src="{{ pair.rebuilt }}" alt="rebuilt image"></div>{% endfor %}
+    {% for pair in (shown | rejectattr("mean") | list)[:5] %}<div class="pair"><img src="{{ pair.original }}" alt="training image"><img src="{{ pair.rebuilt }}" alt="rebuilt image"></div>{% endfor %}
   </div>
   <p class="note-line">Above: training pictures. Below: what {{ figure.attack }} made of them{% if figure.source %} ({{ figure.source }}){% endif %}.</p>
   {% endif %}{% endfor %}

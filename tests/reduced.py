@@ -1,0 +1,34 @@
+"""What makes the long scenarios short enough for a test: the same code paths, fewer seeds, clients and steps."""
+
+DIGITS = '{name="digits",data={name="digits",train=400,test=500,public=300}}'
+FEW_STEPS = ("attacks.0.settings.steps=6", "attacks.0.settings.label-tries=1")
+ONE_CLIENT = tuple(f"probes.{number}.clients=[0]" for number in range(4))
+
+REDUCED = {
+    "quickstart_seeds": ("matrix.seed=[0]",),  # forty take ten minutes; test_quickstart_promises.py runs eight
+    "label_restoration": ("matrix.seed=[0]", f"matrix.runs=[{DIGITS}]", "federation.engine=inline"),
+    "image_leakage": ("federation.clients=2", *ONE_CLIENT, *FEW_STEPS),
+    "imagenet_leakage": ("matrix.runs.0.attacks.0.settings.steps=4", "matrix.runs.0.attacks.1.settings.steps=4"),
+    "study_wrong_label": (
+        "federation.clients=1",
+        *FEW_STEPS,
+        "attacks.1.settings.steps=6",
+        "attacks.2.settings.steps=6",
+    ),
+    "study_equal_labels": ("federation.clients=1", *FEW_STEPS),
+    "study_batch_size": ("federation.clients=1", *FEW_STEPS),
+    "study_fedavg": ("federation.clients=1", *FEW_STEPS, "attacks.1.settings.steps=6"),
+    "study_trained": ("federation.clients=2", "data.train=400", *FEW_STEPS, "attacks.1.settings.steps=6"),
+    "study_forgotten_images": (
+        "matrix.seed=[0]",
+        "attacks.0.settings.settings.steps=6",
+        "attacks.1.settings.settings.steps=6",
+    ),
+    "study_rank": ("federation.clients=1", *FEW_STEPS),
+}
+
+
+def overrides(command: str) -> list[str]:
+    """Return the `--set` options that make a command about one of these scenarios short."""
+    settings = [each for stem, values in REDUCED.items() if f"{stem}.toml" in command for each in values]
+    return [word for setting in settings for word in ("--set", setting)]
