@@ -68,7 +68,7 @@ class Probe:
             "local_epochs": self.learning["local-epochs"] if self.algorithm == "fedavg" else None,
             "learning_rate": self.learning["learning-rate"],
             "momentum": self.learning["momentum"],
-            "clients": sorted(self.samples),
+            "clients": sorted(set(self.samples) - set(self.skipped)),
             "skipped": {str(client): why for client, why in self.skipped.items()},
         }
 
@@ -122,7 +122,7 @@ class _Draw:
             return chosen if settings.source == "members" else self._of_classes(self._test, labels)
         pool = held if settings.source == "members" else self._test
         assert wanted is not None  # the scenario's check: equal-labels needs samples
-        return self._of_classes(pool, self._classes(pool, wanted, settings.equal_labels))
+        return self._of_classes(pool, self._classes(held, wanted, settings.equal_labels))
 
     @cached_property
     def _test(self) -> np.ndarray:

@@ -57,11 +57,13 @@ def change_of(view: View, learning: Mapping[str, Any] | None) -> Change:
     before, same = _earlier(view, broadcast, after)
     earlier, later = (_gradients(view, round, learning) for round in (before, after))
     pairs = [(sent, later[client]) for client, sent in earlier.items() if client in later]
+    if not earlier or not later:
+        raise AccessRefused(f"nobody sent anything in round {after if earlier else before}")
     fell = [(one, other) for one, other in pairs if one.num_examples > other.num_examples]
     gone = [(sent, _nothing(sent)) for client, sent in earlier.items() if client not in later]
     chosen = fell or gone or [max(pairs, key=lambda pair: _length(_difference(*pair)))]
-    missing = sum(one.num_examples - other.num_examples for one, other in chosen)
-    count = missing or 1
+    missing = max(sum(one.num_examples - other.num_examples for one, other in chosen), 0)
+    count = max(missing, 1)
     summed = [_difference(*pair) for pair in chosen]
     payload = {name: (np.sum([part[name] for part in summed], axis=0) / count).astype(np.float32) for name in summed[0]}
     return Change(Update(0, "gradient", payload, count), broadcast, (before, after), same, missing)

@@ -1,12 +1,15 @@
 """Which updates an attack on single updates looks at."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field
 
+from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.view import View
 from fedunlearn.settings import Settings
 
+T = TypeVar("T")
 Target = tuple[int, int]  # (round, client)
 ClientId = Annotated[int, Field(ge=0)]
 Clients = Literal["all", "first"] | Annotated[tuple[ClientId, ...], Field(strict=False)]
@@ -19,6 +22,26 @@ class UpdateSettings(Settings):
     clients: Clients = Field(
         default="all", description='The clients: "all", "first" (the lowest id that answered) or a list of ids.'
     )
+
+
+def each_target(targets: Sequence[Target], work: Callable[[Target], T]) -> tuple[dict[Target, T], dict[str, str]]:
+    """Return what `work` returns for each target, and why it refused the others, by "round r, client c".
+
+    One client's useless update shall not hide what the others give away.
+
+    Raises:
+        AccessRefused: the first refusal, when nothing is left.
+    """
+    done: dict[Target, T] = {}
+    refused: dict[Target, AccessRefused] = {}
+    for target in targets:
+        try:
+            done[target] = work(target)
+        except AccessRefused as refusal:
+            refused[target] = refusal
+    if refused and not done:
+        raise next(iter(refused.values()))
+    return done, {f"round {round}, client {client}": str(why) for (round, client), why in refused.items()}
 
 
 def choose_targets(view: View, settings: UpdateSettings) -> tuple[Target, ...]:

@@ -61,11 +61,14 @@ class VmapExecutor:
         clients = sorted(held, key=lambda client: -len(held[client]))
         epochs = local.local_epochs if training else 1
         size = self._clients_per_chunk(broadcast, local.batch_size, epochs * len(held[clients[0]]))
+        given = (
+            len(job.samples) for job in order.jobs.values() if job.samples
+        )  # a probe may ask for more than is held
+        length = min(local.batch_size, max(self._largest, *given, 0))
         stacks = []
         for start in range(0, len(clients), size):
             began = time.perf_counter()
             chunk = {client: held[client] for client in clients[start : start + size]}
-            length = min(local.batch_size, self._largest)
             batches = StackedBatches(self._seed, order.call, chunk, local.batch_size, length, epochs)
             tensors, losses = (self._train if training else self._gradient)(batches, wide, local)
             payload = {name: t.contiguous().numpy(force=True) for name, t in trim(tensors, broadcast).items()}

@@ -1,6 +1,7 @@
 """A view of something that an observer worked out from what it saw, for attacks that look at single updates."""
 
 from fedunlearn.federation import Update, Weights
+from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.view import View
 
 
@@ -15,7 +16,12 @@ class SingleUpdateView(View):
 
     def __init__(self, view: View, broadcast: Weights, update: Update) -> None:
         super().__init__(view._recording, "updates", view.flags)
-        self._broadcast, self._update = broadcast, update
+        self._origin, self._broadcast, self._update = view, broadcast, update
+
+    @property
+    def num_rounds(self) -> int:
+        """One."""
+        return 1
 
     def broadcast(self, number: int, *, head: bool = False) -> Weights:
         """Return the model that the update is about."""
@@ -28,3 +34,23 @@ class SingleUpdateView(View):
     def update(self, number: int, client: int, *, head: bool = False) -> Update:
         """Return the update."""
         return self._update
+
+    def total(self, number: int, *, head: bool = False) -> Update:
+        """Return the update, as nobody else sent one."""
+        return self._update
+
+    def result(self, number: int, *, head: bool = False) -> Weights:
+        """Refuse: no model came of it."""
+        raise AccessRefused("no model came of an update that was worked out")
+
+    def before(self) -> Weights:
+        """Return what the original view shows."""
+        return self._origin.before()
+
+    def after(self) -> Weights:
+        """Return what the original view shows."""
+        return self._origin.after()
+
+    def final(self) -> Weights:
+        """Return what the original view shows."""
+        return self._origin.final()

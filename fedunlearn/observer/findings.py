@@ -49,7 +49,7 @@ class ForgottenImages:
         request: id of the request that the claim is about, as the view tells it.
         images: float32 array (n, channels, height, width) in [0, 1].
         labels: integer array (n,), as used by the attack.
-        label_source: `known` or the name of the label attack that gave them.
+        label_source: the name of the label attack that gave them.
     """
 
     request: str

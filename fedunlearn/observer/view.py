@@ -7,6 +7,7 @@ from typing import Any
 
 from fedunlearn.aggregation import weighted_mean
 from fedunlearn.federation import Update, Weights
+from fedunlearn.names import PROBE
 from fedunlearn.observer.access import CAPABILITIES, Access, AccessRefused
 from fedunlearn.observer.files import head_of
 from fedunlearn.observer.recording import Recording
@@ -111,7 +112,8 @@ class View:
 
     def _need_record(self, whole: bool, number: int, head: bool) -> None:
         marks = self._recording.marks
-        chosen = selects(self._rounds, number, marks["request-rounds"] if marks else [])
+        probe = self._recording.branch.startswith(PROBE)  # watched for its own sake, whatever rounds were chosen
+        chosen = probe or selects(self._rounds, number, marks["request-rounds"] if marks else [])
         if not head and not (whole and chosen):
             raise AccessRefused(f"of round {number} the observer recorded only the last layer")
 

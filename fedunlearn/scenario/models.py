@@ -137,6 +137,11 @@ class Scenario(Settings):
             raise wrong(f"{key}.after", probe.after, why)
         if probe.clients != "all":
             self._check_clients(f"{key}.clients", probe.clients)
+        if (probe.algorithm or self.federation.algorithm) == "fedsgd":
+            for name in ("batch_size", "local_epochs", "learning_rate", "momentum"):
+                if (value := getattr(probe, name)) is not None:
+                    why = 'means nothing for fedsgd; "samples" is the size of its batch'
+                    raise wrong(f"{key}.{name.replace('_', '-')}", value, why)
 
     def _check_attack(self, key: str, attack: AttackSettings) -> None:
         names = [observer.name for observer in self.observers]

@@ -105,3 +105,14 @@ def test_attacks_on_updates_see_the_change_as_the_only_one(tmp_path):
     assert seen.update(1, 0) is change.update
     assert seen.broadcast(1) is change.broadcast
     assert seen.access == "updates"
+
+
+def test_more_samples_afterwards_are_no_samples_missing(tmp_path):
+    view = view_of(watched(tmp_path, fresh(5), {0: np.arange(0, 9), 1: HELD[1], 2: HELD[2]}), "aggregate-only")
+    change = change_of(view, None)
+    assert (change.missing, change.update.num_examples) == (0, 1)
+
+
+def test_rounds_that_nobody_answered_are_refused(tmp_path):
+    with pytest.raises(AccessRefused, match="nobody sent anything in round 3"):
+        change_of(view_of(watched(tmp_path, fresh(5), {})), None)

@@ -51,6 +51,15 @@ def test_held_out_images_have_the_classes_of_the_members(stage):
         assert class_counts(stage, ids) == class_counts(stage, members.samples[client])
 
 
+def test_equal_labels_of_held_out_images_are_those_of_the_members(stage):
+    tables = [{"samples": 3, "equal-labels": 2, "source": source} for source in ("members", "held-out")]
+    members, outside = probes(stage, *tables)
+    assert set(outside.samples) == set(members.samples)
+    for client, ids in members.samples.items():
+        assert set(ids) <= set(stage.held[client])
+        assert class_counts(stage, outside.samples[client]) == class_counts(stage, ids)
+
+
 @pytest.mark.parametrize(("equal", "repeats"), [(0, 1), (1, 1), (2, 2), (3, 3), (4, 4)])
 def test_so_many_images_share_a_class(stage, equal, repeats):
     (probe,) = probes(stage, {"samples": 4, "equal-labels": equal, "source": "held-out"})
@@ -86,7 +95,8 @@ class InProcess:
 
 @pytest.mark.parametrize("algorithm", ["fedsgd", "fedavg"])
 def test_what_comes_back_is_about_the_chosen_samples(stage, algorithm):
-    table = {"algorithm": algorithm, "samples": 6, "batch-size": 4, "learning-rate": 0.1, "source": "held-out"}
+    table = {"algorithm": algorithm, "samples": 6, "source": "held-out"}
+    table |= {"batch-size": 4, "learning-rate": 0.1} if algorithm == "fedavg" else {}
     (probe,) = probes(stage, table)
     federation = Federation(InProcess(stage), stage.held)
     updates = probe.run(federation, stage.fresh(0))

@@ -1,5 +1,6 @@
 """Many clients at once: the same as one by one, and the same in any company."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -100,3 +101,15 @@ def test_settings_that_cannot_be_used_fail_every_client() -> None:
     shop = mlp([4, 4], executor="vmap")
     _, failures = perform(shop.worker(), shop.order("train", {"batch-size": 4}))
     assert failures == dict.fromkeys((0, 1), 'ValueError: the task\'s settings lack "learning-rate"')
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_a_probe_may_ask_for_more_than_anybody_holds(task: str) -> None:
+    shops = [mlp([3, 4, 2], executor=executor) for executor in ("vmap", "loop")]
+    found = []
+    for shop in shops:
+        order = shop.order(task, TASKS[task] | {"batch-size": 8})
+        jobs = {client: replace(job, samples=tuple(range(7))) for client, job in order.jobs.items()}
+        found.append(perform(shop.worker(), replace(order, jobs=jobs))[0])
+    for client, update in found[0].items():
+        assert_same(dict(update.payload), dict(found[1][client].payload), 1e-6)

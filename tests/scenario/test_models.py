@@ -175,6 +175,7 @@ def test_a_request_without_a_round_comes_after_the_last_one():
         ({"clients": [2, 10]}, "probes.0.clients.1 = 10: unknown client; they are numbered 0 to 9"),
         ({"equal-labels": 3}, 'probes.0.equal-labels = 3: needs "samples" of at least as many beside it'),
         ({"samples": 2, "equal-labels": 3}, 'probes.0.equal-labels = 3: needs "samples" of at least as many beside it'),
+        ({"algorithm": "fedsgd", "batch-size": 3}, "probes.0.batch-size = 3: means nothing for fedsgd"),
         ({"sorce": "members"}, 'did you mean "source"'),
     ],
 )

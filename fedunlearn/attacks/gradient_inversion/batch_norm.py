@@ -30,11 +30,13 @@ def batch_statistics(
     """Return the statistics of the one batch that moved the broadcast's running statistics to the update's.
 
     After one batch a running statistic is (1 - momentum) * old + momentum * new, which is solved for the new one.
-    None when the update has gone through more than one batch, or through none.
+    None when the update has gone through more than one batch, or through none, or came without its statistics.
     """
     found = []
     for name, layer in normalised_layers(model).items():
         counter = f"{name}.num_batches_tracked"
+        if not {counter, f"{name}.running_mean", f"{name}.running_var"} <= update.keys():
+            return None
         if layer.momentum is None or int(update[counter]) - int(broadcast[counter]) != 1:
             return None
         pairs = (

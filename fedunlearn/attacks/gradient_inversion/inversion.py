@@ -17,7 +17,7 @@ from fedunlearn.attacks.gradient_inversion.search import Candidate, search
 from fedunlearn.attacks.gradient_inversion.settings import InversionSettings
 from fedunlearn.attacks.gradient_inversion.target import Target
 from fedunlearn.attacks.targets import Target as Place
-from fedunlearn.attacks.targets import choose_targets
+from fedunlearn.attacks.targets import choose_targets, each_target
 from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier
 from fedunlearn.observer.access import Access
@@ -76,11 +76,12 @@ class GradientInversion(Attack):
         settings: InversionSettings = self.settings
         broadcast = as_floats(view.broadcast(settings.round))
         model = knowledge.model(broadcast)
-        places = choose_targets(view, settings)
-        cases = [
-            self._case(view, knowledge, place, broadcast, model, own)
-            for place, own in zip(places, rng.spawn(len(places)), strict=True)
-        ]
+        chosen = choose_targets(view, settings)
+        rngs = dict(zip(chosen, rng.spawn(len(chosen)), strict=True))
+        readable, skipped = each_target(
+            chosen, lambda place: self._case(view, knowledge, place, broadcast, model, rngs[place])
+        )
+        places, cases = tuple(readable), list(readable.values())
         found = self._search_all(knowledge, model, cases, 0)
         for number in range(settings.label_tries - 1):
             doubtful = [case for case in cases if found[case.place][1].loss > settings.doubt]
@@ -89,7 +90,7 @@ class GradientInversion(Attack):
                 found[place] = min(found[place], tried, key=lambda one: one[1].loss)
         cases, ordered = [found[place][0] for place in places], [found[place][1] for place in places]
         labels = tuple(case.target.labels[0] for case in cases)
-        notes = notes_of(cases, ordered, knowledge.image_shape)
+        notes = notes_of(cases, ordered, knowledge.image_shape) | ({"skipped": skipped} if skipped else {})
         if settings.rank:
             notes["jacobian-rank"] = [self._rank(model, case, one) for case, one in zip(cases, ordered, strict=True)]
         return Reconstructions(places, tuple(one.images for one in ordered), labels, settings.label_source, notes)

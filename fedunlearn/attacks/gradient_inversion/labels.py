@@ -58,13 +58,14 @@ def likeliest(counts: np.ndarray, estimate: np.ndarray, most: int) -> list[np.nd
         _, base = heapq.heappop(waiting)
         if base != start:
             found.append(np.array(base))
-        for giver, taker in itertools.permutations(range(len(base)), 2):
-            if base[giver]:
-                moved = list(base)
-                moved[giver], moved[taker] = moved[giver] - 1, moved[taker] + 1
-                if tuple(moved) not in seen:
-                    seen.add(tuple(moved))
-                    heapq.heappush(waiting, (float(((moved - estimate) ** 2).sum()), tuple(moved)))
+        order = np.argsort(base - estimate, kind="stable")  # whom a label more, or a label less, suits best
+        givers = [int(label) for label in order[::-1] if base[label]][:most]
+        for giver, taker in itertools.product(givers, order[:most].tolist()):
+            moved = list(base)
+            moved[giver], moved[taker] = moved[giver] - 1, moved[taker] + 1
+            if giver != taker and tuple(moved) not in seen:
+                seen.add(tuple(moved))
+                heapq.heappush(waiting, (float(((moved - estimate) ** 2).sum()), tuple(moved)))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -13,7 +13,7 @@ from fedunlearn.attacks.gradient_inversion.labels import sought_labels
 from fedunlearn.attacks.gradient_inversion.observing import CONVERTED, matchable
 from fedunlearn.attacks.gradient_inversion.settings import ImageSettings
 from fedunlearn.attacks.gradients import mean_gradient
-from fedunlearn.attacks.targets import choose_targets
+from fedunlearn.attacks.targets import Target, choose_targets, each_target
 from fedunlearn.models import Classifier
 from fedunlearn.observer.access import Access, AccessRefused
 from fedunlearn.observer.findings import Reconstructions
@@ -47,9 +47,12 @@ class LinearAnalytic(Attack):
         broadcast = as_floats(view.broadcast(settings.round))
         model = knowledge.model(broadcast)
         layer = first_linear(model)
-        places = choose_targets(view, settings)
-        images, labels, converted = [], [], False
-        for place, own in zip(places, rng.spawn(len(places)), strict=True):
+        chosen = choose_targets(view, settings)
+        rngs = dict(zip(chosen, rng.spawn(len(chosen)), strict=True))
+        converted = False
+
+        def read(place: Target) -> tuple[np.ndarray, np.ndarray]:
+            nonlocal converted
             update = view.update(*place)
             gradient, _ = matchable(mean_gradient(update, broadcast, knowledge.learning), model, update.client_id)
             if not {f"{layer}.weight", f"{layer}.bias"} <= gradient.keys():
@@ -58,10 +61,14 @@ class LinearAnalytic(Attack):
             if update.kind == "weights":
                 converted, total = True, min(settings.images, total)
             inputs = readings(gradient[f"{layer}.weight"], gradient[f"{layer}.bias"], total, _scale(model, knowledge))
-            images.append(inputs.reshape(-1, *knowledge.image_shape))
-            labels.append(sought_labels(view, knowledge, place, settings, total, own)[0][0])
-        notes = {"layer": layer, "target": CONVERTED if converted else "gradient"}
-        return Reconstructions(places, tuple(images), tuple(labels), settings.label_source, notes)
+            labels = sought_labels(view, knowledge, place, settings, total, rngs[place])[0][0]
+            return inputs.reshape(-1, *knowledge.image_shape), labels
+
+        found, skipped = each_target(chosen, read)
+        images, labels = zip(*found.values(), strict=True) if found else ((), ())
+        notes: dict[str, Any] = {"layer": layer, "target": CONVERTED if converted else "gradient"}
+        notes |= {"skipped": skipped} if skipped else {}
+        return Reconstructions(tuple(found), images, labels, settings.label_source, notes)
 
 
 def first_linear(model: nn.Module) -> str:

@@ -77,7 +77,8 @@ def search(
 ) -> list[Candidate]:
     """Search for the images behind several targets at the same broadcast, all restarts of all targets at once.
 
-    No result depends on the targets beside it, up to rounding.
+    No result depends on the targets beside it, up to rounding, but for one thing: the Adams go on with all of them
+    until each has reached the tolerance.
 
     Args:
         model: with the broadcast weights.

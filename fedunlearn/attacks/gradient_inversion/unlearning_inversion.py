@@ -29,7 +29,9 @@ class UnlearningInversionSettings(Settings):
         images = [name for name in ATTACKS if ATTACKS[name].finds == "images"]
         if self.by not in images:
             raise ValueError(f"by must rebuild images from an update: one of {', '.join(sorted(images))}")
-        ATTACKS[self.by].Settings.model_validate(self.settings, by_alias=True, by_name=False)
+        inner = ATTACKS[self.by].Settings.model_validate(self.settings, by_alias=True, by_name=False)
+        if getattr(inner, "labels", None) == "known":
+            raise ValueError('labels = "known" cannot be granted: nobody sent the difference of two rounds')
         return self
 
 

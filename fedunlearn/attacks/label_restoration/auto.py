@@ -12,9 +12,9 @@ from fedunlearn.attacks.label_restoration.averaging import average, trust
 from fedunlearn.attacks.label_restoration.bias_form import BiasForm
 from fedunlearn.attacks.label_restoration.bounds import fill_up, least_counts
 from fedunlearn.attacks.label_restoration.class_conditional_nnls import ClassConditionalNNLS, MixSettings
-from fedunlearn.attacks.label_restoration.margin_matched import MOST_CLASSES, MarginMatched, MatchedSettings
+from fedunlearn.attacks.label_restoration.margin_matched import MarginMatched, MatchedSettings
 from fedunlearn.attacks.label_restoration.observation import Observation
-from fedunlearn.attacks.label_restoration.restoring import LabelRestoration
+from fedunlearn.attacks.label_restoration.restoring import MOST_CLASSES, LabelRestoration
 from fedunlearn.attacks.label_restoration.weight_form import WeightForm
 from fedunlearn.attacks.targets import UpdateSettings
 from fedunlearn.observer.findings import LabelCounts
@@ -57,8 +57,9 @@ class Auto(LabelRestoration):
 
     def estimate(self, seen: Observation) -> np.ndarray:
         """Return the chosen estimator's counts."""
-        labelled, has_bias = seen.middle.labels is not None, "head.bias" in seen.gradient
-        if labelled and has_bias and len(seen.bias) <= MOST_CLASSES:
+        has_bias = "head.bias" in seen.gradient
+        labelled = seen.middle.labels is not None and len(seen.weight) <= MOST_CLASSES
+        if labelled and has_bias:
             return self._average(seen)
         if has_bias:
             counts = self._use("bias-form", BiasForm(BiasForm.Settings()), seen)

@@ -18,13 +18,11 @@ from fedunlearn.attacks.label_restoration.outputs import Outputs
 from fedunlearn.attacks.label_restoration.public_scores import Calibration, PublicScores
 from fedunlearn.attacks.label_restoration.restoring import LabelledRestoration, LabelledSettings
 from fedunlearn.attacks.targets import UpdateSettings
-from fedunlearn.observer.access import AccessRefused
 
 MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SKEWED = (0.1, 0.3, 1.0)  # Dirichlet concentrations of batches that prefer some classes
 EVEN = 30.0  # and of batches that do not
 EVEN_PRIOR = 0.2
-MOST_CLASSES = 100  # memory grows with the cube
 ROUNDS = 4  # of weighted least squares; the weights depend on the counts
 FEW = 2  # samples per class, below which every batch is treated as skewed
 
@@ -99,8 +97,6 @@ class MarginMatched(LabelledRestoration):
 
     def read(self, seen: Observation) -> Readings:
         """Return both answers and what speaks for each."""
-        if len(seen.bias) > MOST_CLASSES:
-            raise AccessRefused(f"margin-matched serves at most {MOST_CLASSES} classes, the model has {len(seen.bias)}")
         scores = self._scores(seen.middle)
         weight, bias = seen.total * seen.weight, seen.total * seen.bias
         observed, least = scores.of_batch(weight, bias), least_counts(seen)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,7 +14,7 @@ from fedunlearn.attacks.gradients import direction, local_steps, mean_gradient, 
 from fedunlearn.attacks.label_restoration.observation import UNKNOWN_STEPS, Observation
 from fedunlearn.attacks.label_restoration.outputs import Outputs, measure
 from fedunlearn.attacks.label_restoration.scale import estimated_scale
-from fedunlearn.attacks.targets import UpdateSettings, choose_targets
+from fedunlearn.attacks.targets import Target, UpdateSettings, choose_targets, each_target
 from fedunlearn.federation import Update, Weights
 from fedunlearn.observer.access import Access, AccessRefused
 from fedunlearn.observer.files import HEAD, head_of
@@ -23,7 +23,7 @@ from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
 
 ImageNeed = Literal["none", "any", "labelled"]
-NOTHING = 1e-300  # what is smaller cannot be scaled
+MOST_CLASSES = 100  # for what is measured class by class: memory grows with the cube
 SUM_RULE = 0.01  # share of the head's gradient above which its classes do not cancel as they must
 
 
@@ -64,8 +64,8 @@ def round_counts(estimate: np.ndarray, total: int) -> np.ndarray:
 def scaled(estimate: np.ndarray, total: float) -> np.ndarray:
     """Return an estimate (num_classes,) without its negative part, scaled to `total`; all equal if nothing is left."""
     counts = np.maximum(estimate, 0.0)
-    if counts.sum() < NOTHING:
-        counts = np.ones_like(counts)
+    largest = counts.max()
+    counts = counts / largest if largest else np.ones_like(counts)  # first: the sum of the least numbers rounds
     return counts / counts.sum() * total
 
 
@@ -98,24 +98,31 @@ class LabelRestoration(Attack):
         broadcast, fallbacks = view.broadcast(self.settings.round), set[str]()
         images, labels = self._images(knowledge, broadcast, rng)
         start = None if images is None else measure(knowledge.model(broadcast), images, labels)
-        if start is not None and labels is not None and start.absent:
-            fallbacks.add(f"no public image of the classes {list(start.absent)}: measured on all images")
-        targets, estimates = choose_targets(view, self.settings), []
-        for target in targets:
+        if self.images == "labelled" and start is not None and start.absent:
+            which = f"the classes {list(start.absent)}" if len(start.absent) < 10 else f"{len(start.absent)} classes"
+            fallbacks.add(f"no public image of {which}: measured on all images")
+
+        def estimate(target: Target) -> np.ndarray:
             update = view.update(*target)
             outputs = None if start is None else (start, start)
             if start is not None and images is not None and update.kind == "weights":
                 outputs = (start, measure(knowledge.model(whole_model(update, broadcast)), images, labels))
             seen = self._observe(update, broadcast, knowledge, outputs, fallbacks)
-            estimates.append(scaled(self.estimate(seen), update.num_examples))
-        counts = tuple(round_counts(estimate, round(estimate.sum())) for estimate in estimates)
-        notes = {"fallback": sorted(fallbacks)} if fallbacks else {}
-        return LabelCounts(targets, counts, notes, tuple(estimates))
+            return scaled(self.estimate(seen), update.num_examples)
+
+        estimates, skipped = each_target(choose_targets(view, self.settings), estimate)
+        counts = tuple(round_counts(each, round(each.sum())) for each in estimates.values())
+        notes: dict[str, Any] = {"fallback": sorted(fallbacks)} if fallbacks else {}
+        notes |= {"skipped": skipped} if skipped else {}
+        return LabelCounts(tuple(estimates), counts, notes, tuple(estimates.values()))
 
     def _images(
         self, knowledge: Knowledge, broadcast: Weights, rng: np.random.Generator
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return public images and their labels where known, or dummies: normal in the model's normalised space."""
+        classes = len(broadcast[HEAD[0]]) if HEAD[0] in broadcast else 0
+        if self.images == "labelled" and classes > MOST_CLASSES:
+            raise AccessRefused(f"class by class it serves at most {MOST_CLASSES} classes, the model has {classes}")
         if self.images == "none":
             return None, None
         public, labels, samples = knowledge.public_images, knowledge.public_labels, self.settings.samples
@@ -146,14 +153,14 @@ class LabelRestoration(Attack):
                 shares = local_steps(learning, update.num_examples).weights
         else:
             gradient, shares = head_of(direction(update, broadcast)), np.full(UNKNOWN_STEPS, 1 / UNKNOWN_STEPS)
-        check_head(gradient, update, fallbacks)
+        check_head(gradient, update, broadcast, fallbacks)
         ends = (head_of(broadcast), head_of(whole_model(update, broadcast) if update.kind == "weights" else broadcast))
         seen = Observation(gradient, update.num_examples, shares, ends, outputs)
         if update.kind == "weights" and learning is None and not self.scale_free:
-            if outputs is None or outputs[0].labels is None:
+            if outputs is None or outputs[0].labels is None or len(seen.weight) > MOST_CLASSES:
                 raise AccessRefused(
                     'how far the client stepped is unknown: the observer needs the flag "learning-known", or '
-                    '"public-labelled" to estimate it'
+                    f'"public-labelled" to estimate it (with at most {MOST_CLASSES} classes)'
                 )
             fallbacks.add("steps and learning rate are unknown: their product is estimated on public images")
             scale = estimated_scale(seen)
@@ -169,15 +176,23 @@ class LabelledRestoration(LabelRestoration):
     images: ClassVar[ImageNeed] = "labelled"
 
 
-def check_head(gradient: Weights, update: Update, fallbacks: set[str]) -> None:
+def check_head(gradient: Weights, update: Update, broadcast: Weights, fallbacks: set[str]) -> None:
     """Refuse an update that says nothing about the head, and note one whose head is no clean gradient.
 
-    Softmax cross-entropy moves the classes against each other: their rows sum to zero.
+    Softmax cross-entropy moves the classes against each other: their rows sum to zero, for weights up to the rounding
+    of what was added to them.
     """
     if HEAD[0] not in gradient:
         raise AccessRefused(f"client {update.client_id}'s update has no {HEAD[0]}: no label can be read off it")
     if not any(array.any() for array in gradient.values()):
         raise AccessRefused(f"client {update.client_id} left the head as it was: a frozen head tells no labels")
-    moved = [float(np.abs(array.sum(axis=0)).max() / max(np.abs(array).max(), 1e-300)) for array in gradient.values()]
-    if max(moved) > SUM_RULE:
-        fallbacks.add("the head's gradient does not sum to zero over the classes: changed by a defence, read as it is")
+    for name, array in gradient.items():
+        allowed = SUM_RULE * np.abs(array).max()
+        if update.kind == "weights":
+            change = np.abs(update.payload[name] - broadcast[name]).max()
+            rounding = np.finfo(np.float32).eps * np.abs(broadcast[name]).max() * len(array)
+            allowed += rounding * np.abs(array).max() / max(float(change), 1e-300)
+        if np.abs(array.sum(axis=0)).max() > allowed:
+            fallbacks.add(
+                "the head's gradient does not sum to zero over the classes, as a clean one does: read as it is"
+            )
