@@ -8,7 +8,7 @@ REDUCED = {
     "quickstart_seeds": ("matrix.seed=[0]",),  # forty take ten minutes; test_quickstart_promises.py runs eight
     "label_restoration": ("matrix.seed=[0]", f"matrix.runs=[{DIGITS}]", "federation.engine=inline"),
     "image_leakage": ("federation.clients=2", *ONE_CLIENT, *FEW_STEPS),
-    "imagenet_leakage": ("matrix.runs.0.attacks.0.settings.steps=4", "matrix.runs.0.attacks.1.settings.steps=4"),
+    "imagenet_leakage": ("attacks.0.settings.steps=4", "attacks.1.settings.steps=4"),
     "study_wrong_label": (
         "federation.clients=1",
         *FEW_STEPS,

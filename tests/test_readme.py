@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.reduced import overrides
+from tests.reduced import REDUCED, overrides
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+STUDIES = set(REDUCED) - {"quickstart_seeds"}  # tests/test_scenarios.py runs these, marked slow
 PARTS = ("run_sim.py", "fedunlearn", "clients", "server", "scenarios")
 
 
@@ -24,7 +25,8 @@ def blocks(language):
 def commands():
     """Return the README's run_sim.py commands, without comments."""
     lines = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-    return [line for line in lines if line.startswith("python run_sim.py")]
+    found = [line for line in lines if line.startswith("python run_sim.py")]
+    return [line for line in found if not any(f"{name}.toml" in line for name in STUDIES)]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +55,7 @@ def execute(checkout, command):
 
 @pytest.mark.ray
 @pytest.mark.parametrize("command", commands())
-def test_command(checkout, command, request):
-    if any(f"{name}.toml" in command for name in ("label_restoration", "image_leakage", "study_forgotten_images")):
-        request.getfixturevalue("shared_data")  # or this is skipped
+def test_command(checkout, command):
     assert execute(checkout, command).strip()
 
 
