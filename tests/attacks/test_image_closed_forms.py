@@ -10,7 +10,7 @@ from fedunlearn.attacks.gradient_inversion.linear_analytic import first_linear
 from fedunlearn.attacks.gradient_inversion.simulation import LocalWork
 from fedunlearn.attacks.gradient_inversion.target import Target
 from fedunlearn.federation import Order, Task, Update
-from fedunlearn.models import load_weights
+from fedunlearn.models import Architecture, build, load_weights
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.tape import Tape
 from tests.observer.recorded import SHAPE, Federation, Watcher, blank, digits, fresh, gradient_of, knowledge
@@ -70,6 +70,20 @@ def of_labels(labels, name="logistic", **work):
 def test_the_rank_of_logistic_regression_at_zero_is_known(labels, directions):
     """At zero weights dL/dW = mean (1/C - y) x': images enter by class, and the class residuals add up to zero."""
     assert jacobian_rank(*of_labels(labels)) == directions * 64
+
+
+@pytest.mark.parametrize("images", [1, 2, 4, 8])
+def test_the_rank_of_a_lenet_follows_from_a_count_of_its_layers(images):
+    """A batch acts on a layer through its outputs z; known z, the layer adds P - o^2 - o equations, those below all."""
+    model = build(Architecture("lenet-zhu", width=2), SHAPE, 10, np.random.default_rng(3), (0.3, 0.37))
+    labels = np.arange(images)
+    target = Target(gradient_of(model, digits()[0][:images], labels), labels[None], LocalWork(images, images))
+    bound = images * 64
+    below = 0
+    for outputs, parameters, channels in ((32, 52, 2), (8, 102, 2), (8, 102, 2)):  # of each convolution, 8x8 pixels
+        bound = min(bound, images * outputs + parameters - channels**2 - channels + below)
+        below += parameters
+    assert jacobian_rank(model, target, digits()[0][:images]) == bound
 
 
 def test_the_jacobian_against_differences():

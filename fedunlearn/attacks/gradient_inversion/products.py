@@ -9,6 +9,7 @@ al., ICLR 2022), and its product with the observed gradient from running that on
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ Terms = tuple[Tensor, Tensor]  # product with the observed gradient, own squared
 CACHED = 1.5  # a Gram matrix's operations are cheaper than those of writing large gradients by about this factor
 
 
-class Recorded(nn.Module):
+class Recorded(nn.Module, ABC):
     """A layer that keeps the inputs and outputs of its last run.
 
     Args:
@@ -48,9 +49,9 @@ class Recorded(nn.Module):
         gradients = _per_trial(outer, trials)
         return gradients @ self.observed["bias"], gradients.square().sum(1)
 
+    @abstractmethod
     def weight_terms(self, outer: Tensor, trials: int) -> Terms:
         """Return the terms of the weights, given the derivative of the outputs."""
-        raise NotImplementedError
 
     def terms(self, outer: Tensor, trials: int) -> Terms:
         """Return the terms of all parameters that are observed."""
