@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
+import fedunlearn.unlearning  # noqa: F401  # registers the methods' client halves
 from fedunlearn.learning import worker_for
 from fedunlearn.wire import decode_order, encode_outcomes, from_npy, to_npy
 
@@ -22,10 +23,11 @@ app = ClientApp()
 def work(message: Message, context: Context) -> Message:
     """Perform the order for every client that the message names; a client that fails does not stop the others."""
     config, records = message.content.config_records["order"], message.content.array_records
-    weights, private = (
-        {name: from_npy(array.data) for name, array in records[part].items()} for part in ("weights", "private")
+    weights, private, attachments = (
+        {name: from_npy(array.data) for name, array in records[part].items()}
+        for part in ("weights", "private", "attachments")
     )
-    order = decode_order(config, weights, private)
+    order = decode_order(config, weights, private, attachments)
     started = time.process_time()
     with _watchdog(float(str(config["seconds"]))):
         stacks, failures = worker_for(str(config["site"])).perform(order)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fedunlearn.errors import FedUnlearnError
-from fedunlearn.federation import Federation, Weights, weights_sha256
+from fedunlearn.federation import Federation, Spent, Weights, weights_sha256
 from fedunlearn.requests import Ledger, Population, Refused, UnlearningRequest, placebo, resolve
 from fedunlearn.scenario import RequestSettings, Scenario
 from fedunlearn.stage import Stage
@@ -33,8 +33,9 @@ class Branch:
 
 @dataclass(frozen=True)
 class Served:
-    """A finished branch: the models after the last request was served and at the end."""
+    """A finished branch: the models when the first request came, after the last was served, and at the end."""
 
+    before: Weights
     after: Weights
     final: Weights
     extra_rounds: int
@@ -104,7 +105,11 @@ def serve(
     """
     unlearner = make_unlearner(stage.scenario, branch)
     trained, extra, waiting = stage.scenario.trunk_rounds, 0, [request.id for request, _ in requests]
-    after = weights
+    if unlearner.own_trunk:
+        federation.restart()
+        weights, history = unlearner.prepare(requests[0][0], federation, history)
+        federation.spent = Spent()  # training is no cost of unlearning, here as elsewhere
+    first = after = weights
     try:
         for request, fake in requests:
             weights, history = train_on(weights, request.round - trained, federation, history)
@@ -115,7 +120,7 @@ def serve(
             federation.open_request({} if unlearner.honours == "nothing" else served.samples)
             asked_before = federation.spent.rounds
             note(branch.id)
-            weights = unlearner.forget(weights, served, federation, history)
+            weights = unlearner(weights, served, federation, history)
             federation.close_request()
             extra += federation.spent.rounds - asked_before
             ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
@@ -126,7 +131,7 @@ def serve(
         for request_id in waiting:
             ledger.serve(request_id, branch.id, "failed", reason=str(error))
         raise
-    return Served(after, weights, extra)
+    return Served(first, after, weights, extra)
 
 
 def make_unlearner(scenario: Scenario, branch: Branch) -> Unlearner:

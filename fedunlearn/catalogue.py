@@ -126,11 +126,11 @@ def _check_unlearning(scenario: Scenario) -> None:
         validate(method.Settings, options, path)
     for place, name in enumerate(scenario.unlearning.methods):
         key = f"unlearning.methods.{place}"
-        scopes = _look_up("unlearners", key, name).scopes
+        method = _look_up("unlearners", key, name)
         for number, request in enumerate(scenario.requests):
-            if request.scope not in scopes:
-                served = " or ".join(sorted(scopes))
-                why = f'cannot serve requests.{number}.scope = "{request.scope}", only {served}'
+            if request.scope not in method.scopes:
+                served = " or ".join(sorted(method.scopes))
+                why = f'cannot serve requests.{number}.scope = "{request.scope}", only {served}: {method.limits}'
                 raise ScenarioError(problem(key, name, why))
 
 

@@ -262,7 +262,8 @@ def _client_seconds(outcomes: Sequence[Outcome]) -> float:
 
 def _bytes(order: Order, outcomes: Sequence[Outcome]) -> int:
     """Return the size of all broadcasts and replies of a round, as if every client had its own message."""
-    broadcast = sum(array.nbytes for array in order.weights.values())
+    sent = (*order.weights.values(), *order.task.attachments.values())
+    broadcast = sum(array.nbytes for array in sent)
     replies = sum(a.nbytes for o in outcomes if isinstance(o, Update) for a in o.payload.values())
     return broadcast * len(order.jobs) + replies
 

@@ -17,15 +17,17 @@ Kind = Literal["weights", "gradient", "statistics"]
 
 @dataclass(frozen=True)
 class Task:
-    """What clients are asked to do: a client half registered in `learning`, and its settings (JSON values).
+    """What clients are asked to do: a registered client half, its settings (JSON values), and arrays beside the model.
 
     `reply` says what comes back: `weights` and `gradient` have exactly the model's names, shapes and dtypes
     (a gradient reply carries the client's buffers beside the parameter gradients); `statistics` are free.
+    `attachments` go to every client of the round: a mask, a second model, whatever the client half expects.
     """
 
     name: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     reply: Kind = "weights"
+    attachments: Weights = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Order:
                 sha.update(f"{name}:{client}:{excluded[client].tolist()}".encode())
         for client in sorted(set(self.private) & set(self.jobs)):
             sha.update(f"private:{client}:{weights_sha256(self.private[client])}".encode())
+        if self.task.attachments:
+            sha.update(f"attachments:{weights_sha256(self.task.attachments)}".encode())
         sha.update(weights_sha256(self.weights).encode())
         return sha.hexdigest()
 

@@ -18,6 +18,7 @@ STREAMS = {
     "attack": 9,  # the observer
     "judge": 10,  # bootstrap intervals, membership candidates
     "probes": 11,  # what a probed client works on
+    "unlearning": 12,  # what a method's own client half draws: the order of its batches, wrong labels
 }
 
 

@@ -133,6 +133,10 @@ class Run:
             training=stage.training,
             learning_rate=stage.scenario.federation.learning_rate,
             parameters=stage.parameters,
+            model=stage.model,
+            proxy=lambda: stage.dataset.images(stage.splits.public),
+            device=stage.site.device,
+            seed=stage.seed,
         )
 
     def probe(self, trunk: Trunk) -> list[Probe]:
@@ -178,7 +182,7 @@ class Run:
         self.tape.mark(
             branch.id,
             request_round=self._stage.scenario.trunk_rounds,
-            before=trunk,
+            before=served.before,
             after=served.after,
             final=served.final,
             method=branch.name,

@@ -88,7 +88,7 @@ def from_npy(data: bytes | memoryview) -> np.ndarray:
 
 
 def encode_order(order: Order, clients: Sequence[int]) -> Plain:
-    """Return the part of an order that concerns `clients`, without its weights, as plain values."""
+    """Return the part of an order that concerns `clients`, without its arrays, as plain values."""
     distinct: dict[tuple[str, str, tuple[int, ...] | None], int] = {}
     jobs = []
     for client in clients:
@@ -114,8 +114,10 @@ def encode_private(order: Order, clients: Sequence[int]) -> Weights:
     return {f"{c}/{name}": array for c in clients for name, array in order.private.get(c, {}).items()}
 
 
-def decode_order(plain: Mapping[str, Any], weights: Weights, private: Mapping[str, np.ndarray]) -> Order:
-    """Return the order that `encode_order` and `encode_private` wrote."""
+def decode_order(
+    plain: Mapping[str, Any], weights: Weights, private: Mapping[str, np.ndarray], attachments: Weights
+) -> Order:
+    """Return the order that `encode_order` and `encode_private` wrote, with the arrays that came beside it."""
     name, settings, reply = json.loads(plain["task"])
     distinct = [
         Job(json.loads(settings), view, None if samples is None else tuple(samples))
@@ -132,7 +134,8 @@ def decode_order(plain: Mapping[str, Any], weights: Weights, private: Mapping[st
     for key, array in private.items():
         client, _, tensor = key.partition("/")
         kept.setdefault(int(client), {})[tensor] = array
-    return Order(plain["call"], Task(name, settings, reply), weights, jobs, excluded[0], excluded[1], kept)
+    task = Task(name, settings, reply, attachments)
+    return Order(plain["call"], task, weights, jobs, excluded[0], excluded[1], kept)
 
 
 def encode_outcomes(stacks: Sequence[Stack], failures: Sequence[Failure]) -> tuple[Weights, Plain]:

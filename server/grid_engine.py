@@ -79,7 +79,7 @@ class GridEngine:
         self, order: Order, groups: list[list[int]], nodes: list[int], seconds: float
     ) -> tuple[list[Outcome], list[tuple[list[int], str]]]:
         """Send one message per group; return the outcomes, and the groups whose worker died, with the reason."""
-        weights = packed(order.weights)
+        weights, attachments = packed(order.weights), packed(order.task.attachments)
         by_group: dict[str, list[int]] = {}
         messages = []
         for number, group in enumerate(groups):
@@ -87,7 +87,9 @@ class GridEngine:
             limit = self._client_timeout * len(group) * 1.5 + 10  # the watchdog's, far behind the limit per client
             plain |= {"site": self._site, "seconds": limit}
             private = packed(encode_private(order, group))
-            content = RecordDict({"weights": weights, "private": private, "order": ConfigRecord(plain)})
+            content = RecordDict(
+                {"weights": weights, "attachments": attachments, "private": private, "order": ConfigRecord(plain)}
+            )
             by_group[str(number)] = group
             node = nodes[number % len(nodes)]
             messages.append(Message(content, node, "train.work", group_id=str(number)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -44,6 +44,8 @@ class LocalClient:
         samples: where they come from.
         device: where tensors go.
         private: what this client kept for itself in its latest earlier round (`Update.private`), or None.
+        asked: sorted ids that the open request asks this client to forget, or None.
+        attachments: arrays that the server sent beside the model (`Task.attachments`); not to be changed.
     """
 
     client_id: int
@@ -55,6 +57,13 @@ class LocalClient:
     samples: Samples
     device: str = "cpu"
     private: Weights | None = None
+    asked: np.ndarray | None = None
+    attachments: Weights = field(default_factory=dict)
+
+    @cached_property
+    def forgets(self) -> np.ndarray:
+        """bool (n,): which samples of the view the open request asks to forget."""
+        return np.isin(self.sample_ids, () if self.asked is None else self.asked, assume_unique=True)
 
     @cached_property
     def images(self) -> Tensor:

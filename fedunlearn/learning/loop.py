@@ -73,7 +73,7 @@ class LoopExecutor:
         self._model.train()
         local = LocalClient(
             client, order.call, self._seed, self._model, order.weights, ids, self._samples, self._device,
-            order.private.get(client),
+            order.private.get(client), order.current.get(client), order.task.attachments,
         )  # fmt: skip
         update = CLIENT_TASKS[order.task.name](local, settings)
         if update is None:

@@ -2,7 +2,8 @@
 
 from fedunlearn.registry import import_all
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.conformance import Nonconforming, check_unlearner
 
 import_all(__name__)
 
-__all__ = ["UNLEARNERS", "History", "Unlearner"]
+__all__ = ["UNLEARNERS", "History", "Nonconforming", "Unlearner", "check_unlearner"]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
+
 from fedunlearn.federation import Federation, Outcome, Weights
+from fedunlearn.models import Classifier
 from fedunlearn.registry import Registry
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.rounds import OrdinaryRounds
 from fedunlearn.settings import Settings as BaseSettings
 
 Scope = Literal["sample", "class", "client"]
+Participants = Literal["server", "holders", "retained", "holders and retained", "everyone"]
+Stored = Literal["nothing", "models", "updates"]
 
 
 class RoundArchive(Protocol):
@@ -35,6 +41,10 @@ class History:
         training: the scenario's ordinary rounds.
         learning_rate: the step that turns a FedSGD gradient into an update.
         parameters: the names in `Weights` that are trained (the rest are buffers).
+        model: returns a new model of the federation's architecture, its weights not set, for the server's own work.
+        proxy: returns the server's own images without labels, float32 (n, C, H, W) in [0, 1]; n may be 0.
+        device: where the server works.
+        seed: the scenario's, for draws from the stream "unlearning".
     """
 
     archive: RoundArchive
@@ -44,6 +54,10 @@ class History:
     training: OrdinaryRounds
     learning_rate: float
     parameters: frozenset[str]
+    model: Callable[[], Classifier]
+    proxy: Callable[[], np.ndarray]
+    device: str
+    seed: int
 
 
 class FreshWeights(Protocol):
@@ -55,31 +69,80 @@ class FreshWeights(Protocol):
 
 
 class Unlearner(ABC):
-    """Base of the methods; one file each, registered by name.
+    """Base of the methods; one file each, registered by name. Call it; authors implement `forget`.
 
     While `forget` runs, the request is open on the federation: views `forget` and `retain` mean its data.
-    Class attributes declare what the method can do; the scenario check reads them.
+    Class attributes declare what the method can do and what it takes; the scenario check and the report read them.
+
+    Attributes:
+        Settings: its own settings, written under `unlearning.options.<name>` in a scenario.
+        scopes: the kinds of request that it can serve.
+        limits: why not the others, as the end of a sentence ("it moves a whole class"); empty if it serves all.
+        takes_part: who works for it beside the server.
+        stores: what the server must have kept of training: nothing, the model of every round, or every update.
+        own_trunk: whether it changes training itself; then `prepare` trains its own trunk.
+        honours: what is open on the federation while `forget` runs.
     """
 
     Settings: ClassVar[type[BaseSettings]] = BaseSettings
     scopes: ClassVar[frozenset[Scope]] = frozenset({"sample", "class", "client"})
-    needs_history: ClassVar[bool] = False  # whether every trunk round's updates must be stored
-    honours: ClassVar[Literal["request", "placebo", "nothing"]] = "request"  # what is open while `forget` runs
+    limits: ClassVar[str] = ""
+    takes_part: ClassVar[Participants] = "retained"
+    stores: ClassVar[Stored] = "nothing"
+    own_trunk: ClassVar[bool] = False
+    honours: ClassVar[Literal["request", "placebo", "nothing"]] = "request"
 
     def __init__(self, settings: BaseSettings, rounds: int) -> None:
         self.settings: Any = settings  # an instance of the subclass's own Settings
         self.rounds = rounds
 
-    @abstractmethod
-    def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
+    @property
+    def extra_rounds(self) -> int:
+        """The rounds that it asks for after the trunk, where that is known beforehand; else the scenario's."""
+        return self.rounds
+
+    def __call__(
+        self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History
+    ) -> Weights:
         """Return the model after unlearning `request`; `weights` is not modified.
+
+        With nothing to forget (the ledger refuses such requests) no method acts: what is left are its ordinary
+        rounds, or `weights` itself where the server works alone.
 
         Args:
             weights: the global model when the request is served.
             request: what was asked.
-            federation: the branch to work on; `federation.state` is the server optimiser's.
+            federation: the branch to work on, the request open on it; `federation.state` is the server optimiser's.
             history: what the server has stored.
+
+        Raises:
+            ValueError: for a scope that the method does not serve.
+            QuorumLost: when those who hold the forgotten data, or too many others, do not answer.
+            NonFiniteModel: when the method diverges.
         """
+        if request.scope not in self.scopes:
+            raise ValueError(f"{type(self).__name__} cannot serve scope {request.scope!r}: {self.limits}")
+        if not request.samples:
+            rounds = 0 if self.takes_part == "server" else self.extra_rounds
+            return history.training.run(federation, weights, rounds)
+        return self.forget(weights, request, federation, history)
+
+    def prepare(self, request: UnlearningRequest, federation: Federation, history: History) -> tuple[Weights, History]:
+        """Train the method's own trunk; only where `own_trunk` says so.
+
+        Args:
+            request: the first that will be made; a method that must foresee it says so in its docstring.
+            federation: the branch, restarted: call 0, no server optimiser, the request not open.
+            history: of the ordinary trunk.
+
+        Returns:
+            The model when the request arrives, and the history of the rounds that led to it.
+        """
+        raise NotImplementedError
+
+    @abstractmethod
+    def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
+        """Do what `__call__` promises, for a request that is not empty and in one of `scopes`."""
 
 
 UNLEARNERS: Registry[type[Unlearner]] = Registry("unlearner")

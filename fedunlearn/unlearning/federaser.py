@@ -44,7 +44,7 @@ class FedEraser(Unlearner):
     """Replay stored rounds without the forgotten data, each client's update rescaled to its stored length."""
 
     Settings = FedEraserSettings
-    needs_history = True
+    stores = "updates"
 
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
         """Return the model rebuilt from the initialisation along the calibrated updates."""

@@ -5,6 +5,7 @@ import numpy as np
 from fedunlearn.aggregation import gradient_step, weighted_mean
 from fedunlearn.federation import Federation, Update
 from fedunlearn.rounds import OrdinaryRounds
+from fedunlearn.unlearning import History
 
 
 class QuadraticEngine:
@@ -41,3 +42,13 @@ def ordinary(algorithm="fedavg", clients=10, **changes):
     """Return ordinary rounds over all clients."""
     settings = {"batch-size": 4, "learning-rate": 0.5, "local-epochs": 1}
     return OrdinaryRounds(seed=0, algorithm=algorithm, clients_per_round=clients, settings=settings, **changes)
+
+
+def history_of(journal, rounds, start, training, learning_rate=0.5):
+    """Return what the server has stored after `rounds` rounds of the branch "trunk"."""
+    calls = tuple(("trunk.0", call) for call in range(1, rounds + 1))
+    names = frozenset(start)
+    nothing = np.empty((0, 1, 1, 1), np.float32)
+    return History(
+        journal, calls, start, lambda _: start, training, learning_rate, names, None, lambda: nothing, "cpu", 0
+    )

@@ -27,7 +27,7 @@ def test_order_round_trip(chosen, data):
     part = sorted(chosen)[::2]
     plain = encode_order(sent, part)
     assert all(isinstance(value, str | int | bytes) for value in plain.values())
-    got = decode_order(plain, weights, encode_private(sent, part))
+    got = decode_order(plain, weights, encode_private(sent, part), {})
     assert (got.call, got.task, dict(got.jobs)) == (4, sent.task, {c: chosen[c] for c in part})
     np.testing.assert_equal(dict(got.private), {client: private[client] for client in part if client in private})
     for mine, theirs in ((past, got.past), (current, got.current)):

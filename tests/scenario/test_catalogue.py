@@ -25,6 +25,7 @@ class Slow:
 
     Settings = Steps
     scopes = frozenset({"client"})
+    limits = "it is slow"
 
 
 class Quick(Slow):
@@ -103,7 +104,7 @@ def test_a_good_scenario_passes():
         ),
         (
             {"unlearning": {"methods": ["finetune", "slow"]}},
-            'unlearning.methods.1 = "slow": cannot serve requests.0.scope = "class", only client',
+            'unlearning.methods.1 = "slow": cannot serve requests.0.scope = "class", only client: it is slow',
         ),
         (
             {"unlearning": {"options": {"slwo": {}}}},

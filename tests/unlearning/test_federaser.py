@@ -6,9 +6,9 @@ import pytest
 from fedunlearn.federation import Update
 from fedunlearn.journal import Journal
 from fedunlearn.requests import UnlearningRequest
-from fedunlearn.unlearning import UNLEARNERS, History
+from fedunlearn.unlearning import UNLEARNERS
 from fedunlearn.unlearning.federaser import rescale
-from tests.core.quadratics import federation, ordinary
+from tests.core.quadratics import federation, history_of, ordinary
 
 CENTRES = [(-4.0, 2.0), (3.0, 4.0), (4.0, -3.0)]
 
@@ -21,7 +21,7 @@ def forget_client_0(tmp_path, **settings):
     original = training.run(trunk, start, 2)
     branch = trunk.fork("federaser")
     branch.open_request({0: np.arange(4)})
-    history = History(journal, (("trunk.0", 1), ("trunk.0", 2)), start, lambda _: start, training, 0.5, frozenset("w"))
+    history = history_of(journal, 2, start, training)
     request = UnlearningRequest("r", 2, "client", (0,), {0: np.arange(4)})
     unlearner = UNLEARNERS["federaser"](UNLEARNERS["federaser"].Settings(**settings), rounds=2)
     models = []
@@ -56,7 +56,7 @@ def test_a_client_that_forgot_part_of_its_data_earlier_is_calibrated_from_the_fi
     branch.open_request({1: np.array([4, 5])})  # client 1 forgets two of its samples
     branch.close_request()
     branch.open_request({0: np.arange(4)})
-    history = History(journal, (("trunk.0", 1), ("trunk.0", 2)), start, lambda _: start, training, 0.5, frozenset("w"))
+    history = history_of(journal, 2, start, training)
     asked = []
     branch.round_listeners.append(lambda _branch, order, _outcomes: asked.append(sorted(order.jobs)))
     unlearner = UNLEARNERS["federaser"](UNLEARNERS["federaser"].Settings(), rounds=2)
@@ -73,8 +73,7 @@ def test_rounds_in_which_only_forgotten_clients_took_part_are_skipped(tmp_path):
     branch = trunk.fork("federaser")
     branch.state = "momentum of forgotten data"
     branch.open_request({gone: np.arange(gone * 4, gone * 4 + 4)})
-    rounds = tuple(("trunk.0", call) for call in range(1, 7))
-    history = History(journal, rounds, start, lambda _: start, training, 0.5, frozenset("w"))
+    history = history_of(journal, 6, start, training)
     unlearner = UNLEARNERS["federaser"](UNLEARNERS["federaser"].Settings(), rounds=2)
     unlearner.forget(model, UnlearningRequest("r", 6, "client", (gone,), {gone: np.arange(4)}), branch, history)
     served = [call for call in asked if asked[call] != gone]

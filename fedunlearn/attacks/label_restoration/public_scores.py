@@ -67,10 +67,11 @@ class PublicScores:
 
     def mass(self, weight: np.ndarray, bias: np.ndarray, margin: float) -> float:
         """Return how many images explain a batch: the sum of the non-negative mix of class gradients nearest to it."""
-        errors, means = self.errors(margin), self.truth / self.sizes
-        likeness = (errors @ errors.T) * (self._products + self._bias_weight)
-        gram = means.T @ likeness @ means
-        reached = means.T @ np.sum((self.features @ weight.T + self._bias_weight * bias) * errors, axis=1)
+        shares, scale = self.truth / self.sizes, np.sqrt(self._bias_weight)
+        errors = self.errors(margin)
+        of_class = [errors[mine].T @ self.features[mine] / mine.sum() for mine in self.truth.T > 0]
+        columns = np.column_stack([np.stack(of_class).reshape(self.num_classes, -1), scale * shares.T @ errors])
+        gram, reached = columns @ columns.T, columns @ np.append(weight, scale * bias)
         factor = np.linalg.cholesky(gram + 1e-9 * np.trace(gram) * np.eye(len(gram)))
         return float(nonnegative_fit(factor.T, np.linalg.solve(factor, reached)).sum())
 
