@@ -1,5 +1,7 @@
 """The estimator for trained models: by hand, and with the default choice on a federation that has learnt."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -141,6 +143,22 @@ def test_without_noise_the_weighted_fit_solves_its_equations():
     assert fit.evenness([calibration]) < 0.2
     even = WeightedFit(centres @ np.full(3, 40.0), np.full(3, 1e9), 120, np.zeros(3))
     assert even.evenness([calibration]) > 0.5
+
+
+def test_the_doubt_is_the_share_of_the_variance_that_noise_leaves_open():
+    spread = 0.25
+    calibration = Calibration(np.vstack([np.eye(3), np.zeros((1, 3))]), np.stack([spread * np.eye(4)] * 3))
+    for total in (6, 60):
+        fit = WeightedFit(np.zeros(4), np.full(3, 20), total, np.zeros(3))
+        noise = 3 * spread * (total / 3 + (total / 3) ** 2 / 20)
+        prior = total * (total + 0.9) / 3 / 1.9  # a Dirichlet(0.3)-multinomial's, along what keeps the sum
+        assert fit.doubt(calibration) == pytest.approx(noise / (noise + prior))
+    assert (
+        WeightedFit(np.zeros(4), np.full(3, 20), 6, np.zeros(3)).doubt(
+            replace(calibration, spreads=1e-9 * calibration.spreads)
+        )
+        < 1e-6
+    )
 
 
 def test_the_evidence_is_that_of_a_gaussian():

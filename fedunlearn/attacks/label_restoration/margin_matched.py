@@ -22,6 +22,7 @@ from fedunlearn.attacks.targets import UpdateSettings
 MARGINS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
 SKEWED = (0.1, 0.3, 1.0)  # Dirichlet concentrations of batches that prefer some classes
 EVEN = 30.0  # and of batches that do not
+TYPICAL = 0.3  # concentration of the batches whose counts are in doubt
 EVEN_PRIOR = 0.2
 ROUNDS = 4  # of weighted least squares; the weights depend on the counts
 FEW = 2  # samples per class, below which every batch is treated as skewed
@@ -30,7 +31,7 @@ FEW = 2  # samples per class, below which every batch is treated as skewed
 class MatchedSettings(LabelledSettings):
     """Settings of `margin-matched`."""
 
-    samples: int = Field(default=500, ge=2, description="At most so many public images; time grows with the square.")
+    samples: int = Field(default=1000, ge=2, description="At most so many public images; time grows with the cube.")
 
 
 @dataclass(frozen=True)
@@ -42,20 +43,14 @@ class Readings:
         skewed: (C,) counts, if the batch prefers some classes.
         even: (C,) counts, if it does not.
         share: the probability of the latter; 0 where it is not asked for.
-        odds: logarithm of how much likelier the scores are of an even batch, without margin.
-        margin: how much surer the model is of the batch than of public images, a logit.
-        learnt: how much surer the model is of public images' classes than by chance, a logarithm.
-        images: public images per class.
+        doubt: how much of the counts the gradient leaves open, from 0 to 1.
     """
 
     least: np.ndarray
     skewed: np.ndarray
     even: np.ndarray
     share: float
-    odds: float
-    margin: float
-    learnt: float
-    images: float
+    doubt: float
 
     @property
     def mixed(self) -> np.ndarray:
@@ -108,10 +103,7 @@ class MarginMatched(LabelledRestoration):
             skewed=problem.solve(matched),
             even=problem.solve(plain, prior_variance=seen.total / scores.num_classes),
             share=0.0 if seen.total < FEW * scores.num_classes else problem.evenness([plain, matched]),
-            odds=problem.log_odds([plain]),
-            margin=margin,
-            learnt=scores.learnt(),
-            images=float(scores.sizes.mean()),
+            doubt=problem.doubt(plain),
         )
 
     def _scores(self, outputs: Outputs) -> PublicScores:
@@ -160,12 +152,19 @@ class WeightedFit:
 
     def evenness(self, calibrations: Sequence[Calibration]) -> float:
         """Return the probability that samples were drawn evenly from all classes, whichever calibration is right."""
-        return float(expit(logit(EVEN_PRIOR) + self.log_odds(calibrations)))
-
-    def log_odds(self, calibrations: Sequence[Calibration]) -> float:
-        """Return the logarithm of how much likelier the scores are of an even batch than of a skewed one."""
         evidence = np.stack([self._evidence(calibration) for calibration in calibrations])
-        return float(np.log(len(SKEWED)) + logsumexp(evidence[:, -1]) - logsumexp(evidence[:, :-1]))
+        log_odds = np.log(len(SKEWED)) + logsumexp(evidence[:, -1]) - logsumexp(evidence[:, :-1])
+        return float(expit(logit(EVEN_PRIOR) + log_odds))
+
+    def doubt(self, calibration: Calibration) -> float:
+        """Return the share of the counts' variance that scores of this noise leave open, from 0 to 1.
+
+        It is the mean over all directions that keep the sum, for counts of a Dirichlet(0.3) mix, noise as of even
+        counts: a matter of the model, the public images and the number of samples, not of the batch.
+        """
+        columns, _ = self._whiten(calibration, self.even)
+        lengths = np.linalg.svd(columns - columns.mean(axis=1, keepdims=True), compute_uv=False)[:-1]
+        return float(np.mean(1 / (1 + self._variance(TYPICAL) * lengths**2)))
 
     def _evidence(self, calibration: Calibration) -> np.ndarray:
         """Return the log density of the scores for each mix, even last; Gaussian, noise as of even counts."""
