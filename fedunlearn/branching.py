@@ -33,12 +33,17 @@ class Branch:
 
 @dataclass(frozen=True)
 class Served:
-    """A finished branch: the models when the first request came, after the last was served, and at the end."""
+    """A finished branch: the models when the first request came, after the last was served, and at the end.
+
+    `spent` is what serving the requests cost, without the ordinary rounds between and after them, `prepared` what
+    training the method's own trunk cost; 0 rounds for a method without one.
+    """
 
     before: Weights
     after: Weights
     final: Weights
-    extra_rounds: int
+    spent: Spent
+    prepared: Spent
 
 
 def plan(stage: Stage) -> list[Branch]:
@@ -101,16 +106,18 @@ def serve(
     begins to be served.
 
     Raises:
-        QuorumLost, NonFiniteModel: when the branch cannot go on; the ledger says so.
+        QuorumLost, NonFiniteModel, HistoryLost: when the branch cannot go on; the ledger says so.
     """
     unlearner = make_unlearner(stage.scenario, branch)
-    trained, extra, waiting = stage.scenario.trunk_rounds, 0, [request.id for request, _ in requests]
-    if unlearner.own_trunk:
-        federation.restart()
-        weights, history = unlearner.prepare(requests[0][0], federation, history)
-        federation.spent = Spent()  # training is no cost of unlearning, here as elsewhere
-    first = after = weights
+    trained, spent, waiting = stage.scenario.trunk_rounds, Spent(), [request.id for request, _ in requests]
+    prepared = Spent()
     try:
+        if unlearner.own_trunk:
+            federation.restart()
+            weights, history = unlearner.prepare(requests[0][0], federation, history)
+            # Training is no cost of unlearning, here as elsewhere.
+            prepared, federation.spent = federation.spent, Spent()
+        first = after = weights
         for request, fake in requests:
             weights, history = train_on(weights, request.round - trained, federation, history)
             trained = max(trained, request.round)
@@ -118,11 +125,11 @@ def serve(
             before = weights_sha256(weights)
             ledger.serve(request.id, branch.id, "running", before=before)
             federation.open_request({} if unlearner.honours == "nothing" else served.samples)
-            asked_before = federation.spent.rounds
+            spent_before = replace(federation.spent)
             note(branch.id)
             weights = unlearner(weights, served, federation, history)
             federation.close_request()
-            extra += federation.spent.rounds - asked_before
+            spent += federation.spent - spent_before
             ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
             waiting.remove(request.id)
             after = weights
@@ -131,7 +138,7 @@ def serve(
         for request_id in waiting:
             ledger.serve(request_id, branch.id, "failed", reason=str(error))
         raise
-    return Served(first, after, weights, extra)
+    return Served(first, after, weights, spent, prepared)
 
 
 def make_unlearner(scenario: Scenario, branch: Branch) -> Unlearner:

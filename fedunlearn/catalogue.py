@@ -4,7 +4,7 @@ import importlib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fedunlearn.errors import ScenarioError
 from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, allows
@@ -12,9 +12,7 @@ from fedunlearn.registry import nearest
 from fedunlearn.scenario import Cell, Scenario, load_cells, validate
 from fedunlearn.scenario.messages import problem
 from fedunlearn.scenario.schema import dotted
-from fedunlearn.scenario.sections import (
-    DataSettings,
-)
+from fedunlearn.scenario.sections import DataSettings, Scope
 from fedunlearn.scenario.watching import (
     AttackSettings,
     ObserverSettings,
@@ -39,7 +37,7 @@ def registry(kind: str) -> Any:
 
 
 def listing(kind: str) -> dict[str, str]:
-    """Return what there is of a kind, by name, with one line about each.
+    """Return what there is of a kind, by name, with one line about each; of unlearners also what they serve and take.
 
     Args:
         kind: one of `KINDS`.
@@ -49,11 +47,20 @@ def listing(kind: str) -> dict[str, str]:
     """
     if kind in REGISTRIES:
         described: dict[str, str] = registry(kind).describe()
+        if kind == "unlearners":
+            return {name: f"{line} {_declared(registry(kind)[name])}" for name, line in described.items()}
         return described
     if kind == "scenarios":
         titles = {file: tomllib.loads(file.read_text(encoding="utf-8")).get("title", "") for file in _scenario_files()}
         return {file.stem: title for file, title in titles.items()}
     raise ScenarioError(f'unknown kind "{kind}"{nearest(kind, KINDS)}')
+
+
+def _declared(method: Any) -> str:
+    """Return what an unlearner declares: its scopes, who takes part beside the server, and what that must have kept."""
+    scopes = ", ".join(scope for scope in get_args(Scope) if scope in method.scopes)
+    trunk = "; trains its own trunk" if method.own_trunk else ""
+    return f"[scopes: {scopes}; takes part: {method.takes_part}; server stores: {method.stores}{trunk}]"
 
 
 def _scenario_files() -> list[Path]:
@@ -132,6 +139,12 @@ def _check_unlearning(scenario: Scenario) -> None:
                 served = " or ".join(sorted(method.scopes))
                 why = f'cannot serve requests.{number}.scope = "{request.scope}", only {served}: {method.limits}'
                 raise ScenarioError(problem(key, name, why))
+        if not scenario.federation.keep_updates and method.stores != "nothing":
+            why = f"needs the {method.stores} of every round, and federation.keep-updates = false"
+            raise ScenarioError(problem(key, name, why))
+        if method.foresees and len(scenario.requests) > 1:
+            why = f"serves one request, known while it trains; there are {len(scenario.requests)}"
+            raise ScenarioError(problem(key, name, why))
 
 
 def _check_attack(number: int, settings: AttackSettings, observer: ObserverSettings) -> None:

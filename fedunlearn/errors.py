@@ -39,6 +39,10 @@ class NonFiniteModel(FedUnlearnError):
     exit_code = 6
 
 
+class HistoryLost(FedUnlearnError):
+    """A finished round that was stored cannot be read; the message names its file."""
+
+
 class BranchesFailed(FedUnlearnError):
     """The run was finished and reported, but some of its branches could not be."""
 

@@ -1,4 +1,4 @@
-"""An experiment, told in order: trunk, branches, attacks, verdict."""
+"""An experiment, told in order: trunk, branches, comparison, attacks, verdict."""
 
 from __future__ import annotations
 
@@ -64,6 +64,8 @@ def run_cell(
         run.enter_requests(requests, trunk.weights)
         for branch in branches if requests else []:
             run.serve(branch, trunk.weights, history, requests, ledger)
+        tell.begin("comparing", 0)
+        run.compare()
         tell.begin("attacking", 0)
         trial = Trial(stage, probes, run.tape, run.answers, folder, board, lambda text: tell.begin(text, 0))
         attacks = trial.attack_all(run.branch_ids, requests)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -96,6 +97,12 @@ class Spent:
     client_seconds: float = 0.0
     executed_client_seconds: float = 0.0
     round_seconds: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(*map(operator.sub, astuple(self), astuple(other)))
 
 
 class Federation:

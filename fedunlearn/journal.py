@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+from safetensors import SafetensorError
+
+from fedunlearn.errors import HistoryLost
 from fedunlearn.federation import Failure, Order, Outcome, Update, Weights
 from fedunlearn.storage import part, read_about, read_arrays, write_arrays
 from fedunlearn.wire import decode_outcomes, encode_outcomes, stack
+
+T = TypeVar("T")
 
 
 class Journal:
@@ -33,9 +39,13 @@ class Journal:
         write_arrays(self._path(branch, order.call), arrays, plain | {"digest": order.digest(), "sizes": sizes})
 
     def load(self, branch: str, order: Order) -> list[Outcome] | None:
-        """Return the outcomes of this very order, or None."""
+        """Return the outcomes of this very order, or None.
+
+        Raises:
+            HistoryLost: when there is a file that cannot be read.
+        """
         path = self._path(branch, order.call)
-        if not path.exists() or read_about(path)["digest"] != order.digest():
+        if not path.exists() or _stored(path, read_about)["digest"] != order.digest():
             return None
         return self.read(branch, order.call)[1]
 
@@ -43,9 +53,9 @@ class Journal:
         """Return (the broadcast weights, the outcomes ordered by client id) of a finished round.
 
         Raises:
-            FileNotFoundError: when the round was never finished.
+            HistoryLost: when the round was never finished, was removed or is damaged.
         """
-        arrays, about = read_arrays(self._path(branch, call))
+        arrays, about = _stored(self._path(branch, call), read_arrays)
         broadcast, sizes = part(arrays, "w/"), dict(about["sizes"])
         replies = {name: array for name, array in arrays.items() if not name.startswith("w/")}
         outcomes = [
@@ -53,3 +63,17 @@ class Journal:
             for outcome in decode_outcomes(replies, about)
         ]
         return broadcast, sorted(outcomes, key=lambda outcome: outcome.client_id)
+
+    def empty(self, branch: str) -> None:
+        """Remove all rounds of a branch."""
+        for path in (self.folder / branch).glob("*.safetensors"):
+            path.unlink()
+
+
+def _stored(path: Path, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise HistoryLost(f"the stored round {path} is missing") from None
+    except (OSError, SafetensorError) as error:
+        raise HistoryLost(f"the stored round {path} cannot be read: {error}") from error

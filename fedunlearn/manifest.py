@@ -14,13 +14,21 @@ from fedunlearn.results import Carrier
 from fedunlearn.stage import Stage
 
 PACKAGES = ("fedunlearn", "torch", "numpy", "flwr", "ray", "scikit-learn", "flwr-datasets", "safetensors")
-DECISIVE = ("seed", "device", "executor", "dataset", "versions")  # what the numbers depend on beside the scenario
+DECISIVE = (
+    "seed",
+    "training_seed",
+    "device",
+    "executor",
+    "dataset",
+    "versions",
+)  # what the numbers depend on beside the scenario
 
 
 def manifest(stage: Stage, carrier: Carrier) -> dict[str, Any]:
     """Return what is needed to run this again and to explain a difference: JSON values only."""
     return {
         "seed": stage.seed,
+        "training_seed": stage.learning_seed,
         "engine": carrier.name,
         "workers": carrier.workers,
         "device": stage.site.device,

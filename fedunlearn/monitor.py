@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fedunlearn.data import triggered
 from fedunlearn.federation import Failure, Order, Outcome, Weights
 from fedunlearn.learning import Evaluation, evaluate_samples
 from fedunlearn.models import load_weights
@@ -17,7 +18,7 @@ Row = dict[str, Any]
 
 
 class Monitor:
-    """Evaluates on the test split every `evaluate_every` rounds and keeps one row per round.
+    """Evaluates on what nobody trained on every `evaluate_every` rounds and keeps one row per round.
 
     Args:
         stage: the run's data and model.
@@ -29,7 +30,9 @@ class Monitor:
         self._tell = tell
         self._every = stage.scenario.federation.evaluate_every
         self._model = stage.model().to(stage.site.device)
-        self._labels = stage.dataset.labels(stage.splits.test)
+        self._labels = stage.dataset.labels(stage.unseen)
+        poison, test = stage.poison, stage.unseen
+        self._triggered = None if poison is None else triggered(stage.dataset, test, poison)
         self._forgotten: tuple[int, ...] = ()
         self._outcomes: Sequence[Outcome] | None = None  # of a round whose model has not been published yet
         self._started = time.perf_counter()
@@ -85,14 +88,22 @@ class Monitor:
     def evaluate(self, weights: Weights, ids: np.ndarray | None = None) -> Evaluation:
         """Return the evaluation of a model on samples `ids` (all of the test split by default)."""
         load_weights(self._model, weights)
-        ids = self._stage.splits.test if ids is None else ids
+        ids = self._stage.unseen if ids is None else ids
         return evaluate_samples(self._model, self._stage.dataset, ids, self._stage.site.device)
+
+    def _backdoor_success(self, weights: Weights) -> float | None:
+        if self._triggered is None:
+            return None
+        samples, ids = self._triggered
+        load_weights(self._model, weights)
+        return evaluate_samples(self._model, samples, ids, self._stage.site.device).accuracy if len(ids) else None
 
     def judge_branch(self, weights: Weights, forgotten: np.ndarray) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Return (metrics, details) of a branch's final model; `forgotten` are the ids of all forgotten samples.
 
         `forget_accuracy` and `retain_accuracy` are over training samples, the `test_` ones over held-out ones
-        (of the forgotten classes, of the others, of all). An accuracy over nothing is None.
+        (of the forgotten classes, of the others, of all); `backdoor_success` is the share of test samples of other
+        classes that the poison's trigger turns into its target. A share of nothing is None.
         """
         held = np.unique(np.concatenate(self._stage.held))
         test = self.evaluate(weights)
@@ -104,6 +115,7 @@ class Monitor:
             "test_forget_accuracy": on_test.get("forget_accuracy"),
             "test_retain_accuracy": on_test.get("retain_accuracy"),
             "test_loss": test.loss,
+            "backdoor_success": self._backdoor_success(weights),
         }
         classes = self._stage.dataset.num_classes
         confusion = np.zeros((classes, classes), int)

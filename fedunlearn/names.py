@@ -1,6 +1,7 @@
 """Names of branches that several rooms have to know."""
 
 TRUNK = "trunk"  # ordinary training, up to the first request
+RETRAINED = ("retrain", "retrain-other-init")  # what a perfect method would have left
 CONTROLS = ("control", "placebo")  # nothing that an attack looks for happened there
 PROBE = "probe-"  # how the branches begin that hold one watched round each
 PROBES = "probes"  # all of them, where a scenario lists branches

@@ -19,6 +19,8 @@ STREAMS = {
     "judge": 10,  # bootstrap intervals, membership candidates
     "probes": 11,  # what a probed client works on
     "unlearning": 12,  # what a method's own client half draws: the order of its batches, wrong labels
+    "poison": 13,  # which samples of the poisoning client carry the trigger
+    "forgetting": 14,  # the samples and the blind model that the judge compares final models on
 }
 
 

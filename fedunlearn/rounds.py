@@ -38,12 +38,16 @@ class OrdinaryRounds:
             return Task("gradient", settings, reply="gradient")
         return Task("train", settings, reply="weights")
 
+    def holders(self, federation: Federation, view: DataView) -> list[int]:
+        """Return the sorted clients that can be asked: all that have data under `view`."""
+        return federation.holders(view)
+
     def participants(self, federation: Federation, view: DataView = "retain") -> list[int]:
         """Return the sorted clients that take part in the federation's next call.
 
         Keyed by logical client ids and the sampling stream: the same on every engine and after a resume.
         """
-        holders = federation.holders(view)
+        holders = self.holders(federation, view)
         call = federation.calls + 1
         count = min(self.clients_per_round, len(holders))
         draws = rng(self.seed, "sampling", call)
@@ -61,7 +65,7 @@ class OrdinaryRounds:
         jobs = dict.fromkeys(self.participants(federation, view), Job(view=view))
         outcomes = federation.round(task, weights, jobs)
         updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
-        needed = max(1, min(self.quorum, len(federation.holders(view))))
+        needed = max(1, min(self.quorum, len(self.holders(federation, view))))
         if len(updates) < needed:
             reasons = "; ".join(f"client {o.client_id}: {o.reason}" for o in outcomes if not isinstance(o, Update))
             where = f"branch {federation.branch}, call {federation.calls}"

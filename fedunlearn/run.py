@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from fedunlearn.branching import Branch, serve
-from fedunlearn.errors import NonFiniteModel, QuorumLost
+from fedunlearn.branching import Branch, plan, serve
+from fedunlearn.comparison import choose_samples, compare_branches
+from fedunlearn.errors import HistoryLost, NonFiniteModel, QuorumLost
 from fedunlearn.federation import Engine, Federation, Order, Outcome, Spent, Update, Weights
 from fedunlearn.journal import Journal
 from fedunlearn.judging import AnswerKey
+from fedunlearn.judging.forgetting.cost import server_bytes, speed_up
+from fedunlearn.judging.metric import finite_or_none
 from fedunlearn.monitor import Monitor, Row
-from fedunlearn.names import PROBE
+from fedunlearn.names import PROBE, RETRAINED
 from fedunlearn.observer.tape import Tape, keeps_for
 from fedunlearn.probes import Probe, prepare_probes
 from fedunlearn.reporting.tensorboard import Board
@@ -26,7 +29,7 @@ from fedunlearn.requests import Ledger, UnlearningRequest
 from fedunlearn.scenario import TRUNK, ObserverSettings
 from fedunlearn.stage import Stage
 from fedunlearn.trunk import Trunk, save_model, train_or_load
-from fedunlearn.unlearning import History
+from fedunlearn.unlearning import UNLEARNERS, History
 
 Requests = Sequence[tuple[UnlearningRequest, UnlearningRequest]]  # each with its placebo
 
@@ -60,15 +63,16 @@ class Run:
     def __init__(self, stage: Stage, folder: Path, engine: Engine, board: Board | None, tell: Telling) -> None:
         self._stage, self._folder, self._board, self._tell = stage, folder, board, tell
         self.answers = AnswerKey(folder / "answers")
-        self._keeps = keeps_for(
-            stage.scenario.observers, [stage.scenario.trunk_rounds] if stage.scenario.requests else []
-        )
+        request_rounds = [stage.scenario.trunk_rounds] if stage.scenario.requests else []
+        own_trunks = [branch.id for branch in plan(stage) if UNLEARNERS[branch.name].own_trunk]
+        self._keeps = keeps_for(stage.scenario.observers, request_rounds, own_trunks)
         self.tape = Tape(folder / "tape", self._keeps)
         self._monitor = Monitor(stage, self._on_row)
         self._federation = Federation(engine, stage.held, Journal(folder / "journal"), TRUNK)
         self._federation.round_listeners += [self._monitor.on_round, self._on_round]
         self._federation.model_listeners += [self._monitor.on_model, self._on_model]
         self._forgotten = np.empty(0, np.int64)
+        self._forgotten_classes: tuple[int, ...] = ()
         self._rounds: Counter[str] = Counter()
         self.recording_seconds = 0.0
         self.branches: list[dict[str, Any]] = []
@@ -118,7 +122,10 @@ class Run:
         """Train up to the first request; return the model and what the server has stored by then."""
         stage = self._stage
         self._tell.begin("training", stage.scenario.trunk_rounds)
+        journal = Journal(self._folder / "journal")
         trunk = train_or_load(stage, self._federation, trunk_folder, self._monitor)
+        if not stage.scenario.federation.keep_updates:  # until here, they were what an interrupted run goes on from
+            journal.empty(self._federation.journal_key)
         self.rows += self._monitor.take_rows()
         everything = self.tape.view(ObserverSettings(name="answers", access="updates", rounds=("all",)), TRUNK)
         for round in filter(lambda number: self._keeps(TRUNK, number), range(1, everything.num_rounds + 1)):
@@ -126,7 +133,7 @@ class Run:
                 ids = stage.samples_behind(round, client)
                 self.answers.write_update(TRUNK, round, client, ids, stage.dataset.labels(ids).tolist())
         return trunk, History(
-            archive=Journal(self._folder / "journal"),
+            archive=journal,
             rounds=trunk.rounds,
             initial=stage.fresh(0),
             fresh=stage.fresh,
@@ -136,7 +143,7 @@ class Run:
             model=stage.model,
             proxy=lambda: stage.dataset.images(stage.splits.public),
             device=stage.site.device,
-            seed=stage.seed,
+            seed=stage.learning_seed,
         )
 
     def probe(self, trunk: Trunk) -> list[Probe]:
@@ -164,8 +171,9 @@ class Run:
             self.answers.write_request(request.id, request.whole_classes, request.samples)
             self._forgotten = np.union1d(self._forgotten, np.concatenate(list(request.samples.values())))
             classes.update(request.whole_classes)
-        self._monitor.watch_classes(tuple(sorted(classes)))
-        self._finish(Branch(TRUNK, TRUNK), self._federation, trunk, (), 0)
+        self._forgotten_classes = tuple(sorted(classes))
+        self._monitor.watch_classes(self._forgotten_classes)
+        self._finish(Branch(TRUNK, TRUNK), self._federation, trunk, (), Spent())
 
     def serve(self, branch: Branch, trunk: Weights, history: History, requests: Requests, ledger: Ledger) -> None:
         """Run one branch from the trunk's model to the end, and judge what it became."""
@@ -175,13 +183,17 @@ class Run:
         note = self.tape.request if around else lambda branch: None
         try:
             served = serve(self._stage, branch, trunk, federation, history, requests, ledger, note)
-        except (QuorumLost, NonFiniteModel) as error:  # the other branches can still tell something
+        except (QuorumLost, NonFiniteModel, HistoryLost) as error:  # the other branches can still tell something
             self.failures.append({"branch": branch.id, "reason": str(error)})
             self.rows += self._monitor.take_rows()
             return
+        own = served.prepared.rounds  # of the method's own trunk, which observers saw instead of the common one
+        trunk_rounds = 0 if own else self._stage.scenario.trunk_rounds
+        self.spent.append(served.prepared)
         self.tape.mark(
             branch.id,
-            request_round=self._stage.scenario.trunk_rounds,
+            request_round=own or trunk_rounds,
+            trunk_rounds=trunk_rounds,
             before=served.before,
             after=served.after,
             final=served.final,
@@ -189,27 +201,50 @@ class Run:
         )
         self.rows += self._monitor.take_rows()
         ids = tuple(request.id for request, _ in requests)
-        self._finish(branch, federation, served.final, ids, served.extra_rounds)
+        self._finish(branch, federation, served.final, ids, served.spent)
 
     def _finish(
-        self, branch: Branch, federation: Federation, final: Weights, request_ids: tuple[str, ...], extra_rounds: int
+        self, branch: Branch, federation: Federation, final: Weights, request_ids: tuple[str, ...], served: Spent
     ) -> None:
-        """Keep a branch's final model and say how good it is."""
+        """Keep a branch's final model and say how good it is; `served` is what the requests themselves cost."""
         metrics, details = self._monitor.judge_branch(final, self._forgotten)
         summary = {
             "id": branch.id,
             "name": branch.name,
             "replica": branch.replica,
             "request_ids": list(request_ids),
-            "extra_rounds": extra_rounds,
+            "extra_rounds": served.rounds,
             "sha256": save_model(self._folder / "checkpoints", branch.id, final),
             "metrics": metrics,
             "seconds": federation.spent.round_seconds,
             "client_seconds": federation.spent.client_seconds,
             "bytes": federation.spent.bytes,
+            "cost": {
+                "rounds": served.rounds,
+                "bytes": served.bytes,
+                "client_seconds": served.client_seconds,
+                "server_bytes": self._stored(branch, final),
+            },
             "details": details,
         }
         self.branches.append(summary)
         self.spent.append(federation.spent)
-        if self._board:
-            self._board.branch(summary, self._stage.dataset.class_names)
+
+    def _stored(self, branch: Branch, model: Weights) -> int:
+        """Return the bytes of ordinary training that the server must have kept for a branch's method."""
+        updates = [row["clients"] for row in self.rows if row["branch"] == TRUNK]
+        stores = "nothing" if branch.name == TRUNK else UNLEARNERS[branch.name].stores
+        return server_bytes(stores, sum(array.nbytes for array in model.values()), updates)
+
+    def compare(self) -> None:
+        """Compare the final model of every branch with the retrained ones, and its cost with theirs."""
+        samples = choose_samples(self._stage, self._forgotten, self._forgotten_classes)
+        metrics = compare_branches(self._stage, self._monitor.evaluate, self._folder, self.branches, samples)
+        retraining = [b["cost"]["client_seconds"] for b in self.branches if b["name"] in RETRAINED]
+        for branch in self.branches:
+            branch["metrics"] |= metrics[branch["id"]]
+            seconds = branch["cost"]["client_seconds"]
+            factor = finite_or_none(speed_up(retraining[0], seconds)) if retraining else None
+            branch["cost"] |= {"speed_up": factor, "note": "" if seconds else "no client work"}
+            if self._board:
+                self._board.branch(branch, self._stage.dataset.class_names)

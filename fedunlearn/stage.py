@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedunlearn.data import Dataset, Splits, local_copy, open_dataset, partition, prepare, save_partition, split
+from fedunlearn.data import (
+    Dataset,
+    Poison,
+    Splits,
+    local_copy,
+    open_dataset,
+    partition,
+    poisoned,
+    prepare,
+    save_partition,
+    split,
+)
 from fedunlearn.errors import ScenarioError
 from fedunlearn.federation import Weights
 from fedunlearn.learning import Site, choose_executor, draw_batch
@@ -26,7 +37,7 @@ class Stage:
 
     Attributes:
         scenario: the resolved scenario.
-        dataset: all samples.
+        dataset: all samples, the poisoned ones as their client holds them.
         splits: which of them are train, validation, test, public and judge.
         held: for each client, the sorted ids of the training samples it holds.
         site: what worker processes need to act for any client.
@@ -40,8 +51,13 @@ class Stage:
 
     @property
     def seed(self) -> int:
-        """The scenario's seed."""
+        """The scenario's seed: of data, requests, probes, attacks and the judge."""
         return self.scenario.seed
+
+    @property
+    def learning_seed(self) -> int:
+        """The seed of everything that training draws; the scenario's own where it names no other."""
+        return self.scenario.learning_seed
 
     @property
     def resolved(self) -> Scenario:
@@ -49,13 +65,27 @@ class Stage:
         decided = {"device": self.site.device, "executor": self.site.executor}
         return self.scenario.model_copy(update={"federation": self.scenario.federation.model_copy(update=decided)})
 
+    @property
+    def poison(self) -> Poison | None:
+        """Whose data carry a backdoor; None: nobody's."""
+        return None if self.site.poison is None else Poison(**self.site.poison)
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """The ids of the samples, nobody's training data, on which models are judged."""
+        return self.splits.test if self.scenario.judge.split == "test" else self.splits.validation
+
     def model(self) -> Classifier:
         """Return a new model of the scenario's architecture, its weights not set."""
         return self._build(None)
 
     def fresh(self, replica: int) -> Weights:
         """Return initial weights; `replica` 0 is the run's own initialisation."""
-        return to_weights(self._build(rng(self.seed, "initialisation", replica)))
+        return self.untrained(rng(self.learning_seed, "initialisation", replica))
+
+    def untrained(self, draws: np.random.Generator) -> Weights:
+        """Return weights drawn from a generator."""
+        return to_weights(self._build(draws))
 
     def _build(self, draws: np.random.Generator | None) -> Classifier:
         dataset = self.dataset
@@ -83,7 +113,7 @@ class Stage:
         if self.scenario.faults:
             settings["faults"] = [fault.model_dump(mode="json") for fault in self.scenario.faults]
         return OrdinaryRounds(
-            self.seed,
+            self.learning_seed,
             federation.algorithm,
             federation.round_size,
             federation.dropout,
@@ -99,7 +129,7 @@ class Stage:
         held = self.held[client]
         if self.scenario.federation.algorithm == "fedavg":
             return held
-        return held[draw_batch(self.seed, call, client, len(held), self.scenario.federation.batch_size)]
+        return held[draw_batch(self.learning_seed, call, client, len(held), self.scenario.federation.batch_size)]
 
 
 def set_stage(scenario: Scenario, folder: Path) -> Stage:
@@ -119,6 +149,7 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
         dataset.labels(splits.train), splits.train, scenario.partition, scenario.federation.clients, scenario.seed
     )
     save_partition(held, folder / "partition")
+    poison = None if scenario.poison is None else Poison(**scenario.poison.model_dump())
     device = device_of(scenario)
     pixel_stats = _pixel_stats(dataset, splits)
     blank = build(scenario.model, dataset.image_shape, dataset.num_classes, None, pixel_stats=pixel_stats)
@@ -135,11 +166,14 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
         pixel_stats=pixel_stats,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
-        seed=scenario.seed,
+        seed=scenario.learning_seed,
         device=device,
         executor=executor,
         client_timeout=federation.client_timeout,
+        poison=None if poison is None else asdict(poison),
+        data_seed=scenario.seed,
     )
+    dataset = dataset if poison is None else poisoned(dataset, held, poison, scenario.seed)
     return Stage(scenario, dataset, splits, tuple(held), site)
 
 

@@ -5,6 +5,7 @@ from fedunlearn.data.dataset import Dataset, open_dataset
 from fedunlearn.data.local_copies import local_copy, local_data
 from fedunlearn.data.partition_store import Partition, open_partition, save_partition
 from fedunlearn.data.partitions import PARTITIONS, partition
+from fedunlearn.data.poison import Poison, poisoned, triggered
 from fedunlearn.data.sources import DATASETS
 from fedunlearn.data.splits import Splits, split
 
@@ -13,6 +14,7 @@ __all__ = [
     "PARTITIONS",
     "Dataset",
     "Partition",
+    "Poison",
     "Splits",
     "cache_root",
     "local_copy",
@@ -20,7 +22,9 @@ __all__ = [
     "open_dataset",
     "open_partition",
     "partition",
+    "poisoned",
     "prepare",
     "save_partition",
     "split",
+    "triggered",
 ]

@@ -1,4 +1,4 @@
-"""Cells of a matrix that differ only in their seed are trials of one group."""
+"""Cells of a matrix that differ only in their seeds are trials of one group."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 Results = Mapping[str, Any]
+SEEDS = ("seed", "training-seed")
 SPELLING = {"fedsgd": "FedSGD", "fedavg": "FedAvg"}  # values whose readers expect capitals
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells with the same matrix values but for the seed.
+    """Cells with the same matrix values but for the seeds.
 
     Attributes:
-        values: the matrix values, without `seed`.
+        values: the matrix values, without the seeds.
         label: the same for a reader.
         cells: the results of the cells.
     """
@@ -30,8 +31,8 @@ def group_cells(cells: Sequence[Results]) -> list[Group]:
     """Return the groups in the order in which they first occur."""
     members: dict[str, list[Results]] = {}
     for results in cells:
-        members.setdefault(json.dumps(_without_seed(results), sort_keys=True), []).append(results)
-    values = [_without_seed(group[0]) for group in members.values()]
+        members.setdefault(json.dumps(_without_seeds(results), sort_keys=True), []).append(results)
+    values = [_without_seeds(group[0]) for group in members.values()]
     labels = cell_labels(values)
     return [
         Group(own, label or "all cells", tuple(group))
@@ -85,5 +86,5 @@ def _words(key: str, value: Any) -> str:
     return f"{short} {value}"
 
 
-def _without_seed(results: Results) -> dict[str, Any]:
-    return {key: value for key, value in results.get("cell", {}).items() if key != "seed"}
+def _without_seeds(results: Results) -> dict[str, Any]:
+    return {key: value for key, value in results.get("cell", {}).items() if key not in SEEDS}

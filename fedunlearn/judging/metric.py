@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,6 +80,11 @@ def finite_or_none(value: float) -> float | None:
 def number(value: float | None) -> float:
     """Return the float, NaN for None."""
     return NAN if value is None else float(value)
+
+
+def mean_or_nan(values: Sequence[float] | np.ndarray) -> float:
+    """Return the mean, NaN of no values."""
+    return float(np.mean(values)) if len(values) else NAN
 
 
 def as_json(value: Any) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from fedunlearn.judging.forgetting.distributions import distribution_rows
+from fedunlearn.judging.forgetting.margin_store import Margins
 from fedunlearn.judging.groups import Group, Results, group_cells
 from fedunlearn.judging.intervals import auc_interval, bootstrap_mean, holm, interval_of_share, wilson
 from fedunlearn.judging.membership import auc
@@ -31,11 +33,16 @@ PRIMARY = {
 Row = dict[str, Any]
 
 
-def summarise(cells: Sequence[Results]) -> dict[str, Any]:
+def summarise(cells: Sequence[Results], margins: Sequence[Margins | None] = ()) -> dict[str, Any]:
     """Return the summary of results read from `results.json` files, as JSON values.
 
     Keys: `groups`, `rows` (one per group, attack, branch, metric), `alarms` (false alarms on the controls),
-    `separation` (AUC of request against control by the attack's highest score), `accuracy` (of the branches).
+    `separation` (AUC of request against control by the attack's highest score), `accuracy` (of the branches),
+    `distributions` (of the branches' margins against the retrained models' over training seeds).
+
+    Args:
+        cells: the results.
+        margins: what each cell kept of its final models; nothing where no cell kept any.
     """
     groups = group_cells(cells)
     draws = rng(int(cells[0]["seed"]), "judge", 0, len(cells))
@@ -50,16 +57,23 @@ def summarise(cells: Sequence[Results]) -> dict[str, Any]:
         "alarms": [row for group in groups for row in _alarm_rows(group)],
         "separation": [row for group in groups for row in _separation_rows(group)],
         "accuracy": [row for group in groups for row in _accuracy_rows(group, draws)],
+        "distributions": list(distribution_rows(cells, margins)) if margins else [],
     }
 
 
-def write_summary(folder: Path, summary: dict[str, Any]) -> None:
-    """Write `summary.json` and, its metric rows alone, `summary.csv`; atomic."""
+def write_summary(folder: Path, summary: dict[str, Any], methods: Sequence[Row] = ()) -> None:
+    """Write `summary.json` and, its metric rows alone, `summary.csv`; atomic.
+
+    Args:
+        folder: where they go.
+        summary: from `summarise`.
+        methods: what else belongs into `summary.csv`: figures of the unlearning methods.
+    """
     _replace(folder / "summary.json", json.dumps(summary, indent=1, allow_nan=False) + "\n")
-    plain = [_flat(row) for row in summary["rows"]]
+    plain = [*(_flat(row) for row in summary["rows"]), *methods]
     temporary = folder / "summary.csv.part"
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(plain[0]) if plain else ["group"])
+        writer = csv.DictWriter(file, list(dict.fromkeys(["group", *(key for row in plain for key in row)])))
         writer.writeheader()
         writer.writerows(plain)
     os.replace(temporary, folder / "summary.csv")

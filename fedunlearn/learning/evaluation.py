@@ -21,12 +21,14 @@ class Evaluation:
         loss: mean cross-entropy (natural logarithm); NaN for no images.
         predictions: int64 (n,), the most probable class.
         probabilities: float32 (n, num_classes), rows sum to 1.
+        logits: float32 (n, num_classes), what the probabilities are the softmax of.
     """
 
     accuracy: float
     loss: float
     predictions: np.ndarray
     probabilities: np.ndarray
+    logits: np.ndarray
 
 
 def evaluate(
@@ -74,6 +76,7 @@ def _evaluate(model: Classifier, batches: Iterable[Tensor], labels: Tensor) -> E
         float(F.cross_entropy(logits.double(), labels)),
         predictions.numpy(),
         logits.softmax(1).numpy(),
+        logits.numpy(),
     )
 
 

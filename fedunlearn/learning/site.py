@@ -23,10 +23,12 @@ class Site:
         pixel_stats: mean and standard deviation of the pixels, one number each or one per channel.
         image_shape: (channels, height, width).
         num_classes: the head's outputs.
-        seed: the scenario's.
+        seed: of what clients draw while they train.
         device: a torch device.
         executor: clients one by one, or all of a message at once.
         client_timeout: seconds of wall-clock time that one client may take.
+        poison: client, trigger, target and share (`fedunlearn.data.Poison`), or None.
+        data_seed: of what was drawn before training: which samples are poisoned.
     """
 
     dataset: str
@@ -39,6 +41,8 @@ class Site:
     device: str = "cpu"
     executor: Executor = "loop"
     client_timeout: float = 300.0
+    poison: Mapping[str, Any] | None = None
+    data_seed: int = 0
 
     def to_json(self) -> str:
         """Return the site as text; equal sites give equal texts."""

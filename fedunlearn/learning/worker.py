@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedunlearn.data import open_dataset, open_partition
+from fedunlearn.data import Poison, open_dataset, open_partition, poisoned
 from fedunlearn.federation import Failure, Order, Update, select_samples
 from fedunlearn.learning.arithmetic import pin_arithmetic
 from fedunlearn.learning.client import Samples
@@ -40,7 +40,7 @@ class Worker:
 
     Args:
         site: the description of the work.
-        samples: the data set; None to open the site's folder.
+        samples: the data set as the clients hold it; None to open the site's folder and lay its poison over it.
         partition: the sorted sample ids of each client; None to open the site's folder.
     """
 
@@ -50,7 +50,7 @@ class Worker:
         pin_arithmetic()
         self._site = site
         self._partition = open_partition(site.partition) if partition is None else partition
-        samples = open_dataset(site.dataset) if samples is None else samples
+        samples = _open_samples(site, self._partition) if samples is None else samples
         architecture = Architecture(**site.model)
         model = build(architecture, site.image_shape, site.num_classes, None, site.pixel_stats).to(site.device)
         self._loop = LoopExecutor(model, samples, site.seed, site.device, site.client_timeout)
@@ -119,6 +119,11 @@ class Worker:
         if isinstance(outcome, Update):
             return stack([outcome]), []
         return [], outcome if isinstance(outcome, list) else [outcome]
+
+
+def _open_samples(site: Site, partition: Sequence[np.ndarray]) -> Samples:
+    dataset = open_dataset(site.dataset)
+    return poisoned(dataset, partition, Poison(**site.poison), site.data_seed) if site.poison else dataset
 
 
 @lru_cache(maxsize=4)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -46,19 +46,21 @@ class _Reel:
     requests: list[int] = field(default_factory=list)  # how many own rounds came before each request
 
 
-def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int]) -> Keeps:
+def keeps_for(observers: Sequence[Observer], request_rounds: Sequence[int], own_trunks: Collection[str] = ()) -> Keeps:
     """Return which rounds some observer records whole.
 
     Args:
         observers: all of a scenario's.
         request_rounds: the rounds of the requests that are known beforehand, ascending; a branch's first round
             follows the first of them.
+        own_trunks: the branches that do not leave the trunk but train from the initialisation.
     """
 
     def keeps(branch: str, number: int) -> bool:
         if branch.startswith(PROBE):
             return True
-        before = 0 if branch == "trunk" or not request_rounds else request_rounds[0]
+        leaves = branch != "trunk" and branch not in own_trunks
+        before = request_rounds[0] if leaves and request_rounds else 0
         return any(selects(observer.rounds, before + number, request_rounds) for observer in observers)
 
     return keeps

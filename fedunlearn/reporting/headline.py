@@ -112,13 +112,18 @@ def facts(results: Results) -> list[tuple[str, str]]:
     pictures = f", {' x '.join(map(str, shape))}" if shape else ""
     samples = ", ".join(f"{count} {name}" for name, count in federation.get("samples", {}).items())
     size = federation.get("parameters")
-    timing = results["timing"]
+    timing, poison = results["timing"], scenario.get("poison")
+    planted = poison and (
+        f"{formats.percent(poison['share'])} of client {poison['client']}'s samples carry a {poison['trigger']} "
+        f"and class {poison['target']}"
+    )
     efficiency = formats.percent(timing["efficiency"])
     rows = [
         ("data", f"{scenario.get('data', {}).get('name', '')}{pictures}"),
         ("samples", samples),
         ("clients", str(federation.get("clients", learning.get("clients", "")))),
         ("dealt out", dealt),
+        ("poisoned", planted or ""),
         ("model", scenario.get("model", {}).get("name", "") + (f", {size} parameters" if size else "")),
         ("algorithm", algorithm.get(learning.get("algorithm", ""), "")),
         ("aggregation", str(learning.get("strategy", ""))),

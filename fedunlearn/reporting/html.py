@@ -18,6 +18,9 @@ from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import figures
 from fedunlearn.reporting.page import page
 from fedunlearn.reporting.picture_words import label_source
+from fedunlearn.reporting.suite import Suite, suites
+from fedunlearn.reporting.suite_columns import columns, reading, rows
+from fedunlearn.reporting.suite_picture import picture
 from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
 from fedunlearn.reporting.templates import LOADER
 
@@ -40,8 +43,8 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
     if len(cells) <= SHOWN_CELLS:
         labels = cell_labels([results.get("cell", {}) for results in cells])
         pages = [page(*cell) for cell in zip(folders, cells, range(len(cells)), labels, strict=True)]
-    scenario = cells[0]["scenario"]
-    trials = summary if summary and has_trials(summary) else None
+    scenario, found = cells[0]["scenario"], suites(cells)
+    trials = summary if summary and has_trials(summary) and (summary["rows"] or not found) else None
     return environment.get_template("report.html").render(
         title=scenario.get("title") or scenario.get("name") or "fedunlearn",
         description=scenario.get("description", ""),
@@ -50,7 +53,8 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         pages=pages,
         summary=trials,
         rates=_rates(trials) if trials else [],
-        accuracies=_accuracies(trials) if trials else [],
+        accuracies=_accuracies(trials) if trials and not found else [],
+        suites=[_methods(suite) for suite in found],
         glossary=_glossary(cells),
         tables=leakages(cells, summary),
         two=figures,
@@ -86,6 +90,16 @@ def _rates(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
         if estimates:
             charts.append((title, forest(estimates, title, percent=finds != "membership")))
     return charts
+
+
+def _methods(suite: Suite) -> dict[str, Any]:
+    return {
+        "title": suite.title,
+        "columns": columns(suite),
+        "rows": rows(suite),
+        "reading": reading(suite),
+        "picture": picture(suite),
+    }
 
 
 def _accuracies(summary: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -154,12 +154,14 @@ def _lines(results: Results, styles: Mapping[str, str], key: str) -> list[Line]:
 def _branch(branch: Mapping[str, Any], styles: Mapping[str, str]) -> dict[str, Any]:
     metrics = branch["metrics"]
     accuracies = [formats.percent(metrics[f"{name}_accuracy"]) for name in ("forget", "retain", "test")]
+    backdoor = metrics.get("backdoor_success")
     meaning = words.BRANCHES.get(branch["name"], "unlearning method")
     return {
         "id": branch["id"],
         "style": styles[branch["id"]],
         "meaning": meaning,
         "accuracies": accuracies,
+        "backdoor": None if backdoor is None else formats.percent(backdoor),
         "rounds": branch["extra_rounds"],
         "seconds": f"{branch['seconds']:.1f} s",
         "megabytes": f"{branch['bytes'] / 1e6:.1f} MB",

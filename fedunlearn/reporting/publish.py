@@ -8,10 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fedunlearn.judging.forgetting.margin_store import read_margins
 from fedunlearn.judging.summary import summarise, write_summary
 from fedunlearn.reporting.html import render
 from fedunlearn.reporting.leakage import write_leakage
 from fedunlearn.reporting.results import cell_folders, read_results
+from fedunlearn.reporting.suite import records, suites
+from fedunlearn.reporting.suite_picture import write_pictures
 from fedunlearn.reporting.table import print_results
 
 REPORT = "report.html"
@@ -21,7 +24,7 @@ PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 def publish(run: Path, console: Console | None = None) -> Path:
     """Write report.html, print the table, return the report's path.
 
-    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv.
+    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv, a suite of methods its picture.
 
     Args:
         run: a folder with results.json or with cells/*/results.json.
@@ -32,10 +35,11 @@ def publish(run: Path, console: Console | None = None) -> Path:
     """
     folders = cell_folders(run)
     cells = [read_results(folder) for folder in folders]
-    summary = None
+    summary, methods = None, suites(cells)
     if folders != [run]:
-        summary = summarise(cells)
-        write_summary(run, summary)
+        summary = summarise(cells, [read_margins(folder) for folder in folders])
+        write_summary(run, summary, records(methods))
+    write_pictures(run, methods)
     write_leakage(run, cells, summary)
     report = run / REPORT
     temporary = run / (REPORT + ".part")

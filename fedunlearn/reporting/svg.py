@@ -29,6 +29,21 @@ def drawing(width: float, height: float, parts: list[Markup], label: str) -> Mar
     return element("svg", join(parts), viewBox=box, style=style, role="img", aria_label=label)
 
 
+def document(width: float, height: float, parts: list[Markup], title: str, style: str, label: str) -> str:
+    """Return a picture as the text of an SVG file: the title above it, the style sheet inside."""
+    top = 38.0
+    inside = [
+        element("style", Markup(style)),
+        element("rect", width=width, height=height + top, class_="paper"),
+        element("text", title, x=18.0, y=26.0, class_="heading"),
+        element("g", join(parts), transform=f"translate(0 {top:g})"),
+    ]
+    box = f"0 0 {width:g} {height + top:g}"
+    space = "http://www.w3.org/2000/svg"
+    size = {"width": width, "height": height + top, "viewBox": box}
+    return str(element("svg", join(inside), xmlns=space, **size, role="img", aria_label=label)) + "\n"
+
+
 def tooltip(text: str) -> Markup:
     """Return what a pointer resting on the surrounding element shows."""
     return element("title", text)

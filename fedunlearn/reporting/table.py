@@ -15,9 +15,12 @@ from fedunlearn.judging.groups import cell_labels
 from fedunlearn.judging.references import numbered
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.distributions import distribution_tables
 from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import leakage_tables
 from fedunlearn.reporting.picture_words import PICTURES, counting, label_source, more, source_of
+from fedunlearn.reporting.suite import suites
+from fedunlearn.reporting.suite_table import suite_tables
 
 SHOWN_CELLS = 8  # more are told by their summary alone
 WIDE = 110  # characters; a narrower terminal gets fewer columns
@@ -51,10 +54,15 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
         labels = cell_labels([results.get("cell", {}) for results in cells])
         for label, results in zip(labels, cells, strict=True):
             console.print(_cell(label, results, wide=wide))
+    found = suites(cells)
     if summary and has_trials(summary):
-        for table in (_rates(summary, wide), _alarms(summary), _accuracies(summary)):
+        for table in (_rates(summary, wide), _alarms(summary), *([] if found else [_accuracies(summary)])):
             if table.row_count:
                 console.print(table)
+    for part in suite_tables(found, console.width):
+        console.print(part)
+    for part in distribution_tables(summary, console.width):
+        console.print(part)
     for part in leakage_tables(leakages(cells, summary), console.width):
         console.print(part)
 
@@ -82,7 +90,9 @@ def _table(title: str, texts: Sequence[str], figures: Sequence[str], gap: int = 
 def _cell(label: str, results: Mapping[str, Any], *, wide: bool) -> RenderableType:
     scenario = results["scenario"]
     title = scenario.get("title") or scenario.get("name") or "fedunlearn"
-    parts: list[RenderableType] = [_story(results), Text(), _branches(results, wide)]
+    parts: list[RenderableType] = [_story(results)]
+    if not suites([results]):  # many methods have a table of their own
+        parts += [Text(), _branches(results, wide)]
     if any(not row["branch"].startswith(PROBE) for row in results["attacks"]):
         parts += [Text(), _attacks(results, wide)]
         if beside := _beside_pictures(results):
@@ -110,11 +120,13 @@ def _story(results: Mapping[str, Any]) -> Table:
 def _branches(results: Mapping[str, Any], wide: bool) -> Table:
     texts = ("model", "") if wide else ("model",)
     table = _table("The models: accuracy on what was forgotten, on the rest, on unseen data", texts, ())
-    for name in ("forgotten", "retained", "test", "SHA-256"):
+    planted = results["scenario"].get("poison") is not None
+    for name in ("forgotten", "retained", "test", *(["backdoor"] if planted else []), "SHA-256"):
         table.add_column(name, justify="right", no_wrap=True)
     for branch in results["branches"]:
         metrics = branch["metrics"]
-        accuracies = (metrics["forget_accuracy"], metrics["retain_accuracy"], metrics["test_accuracy"])
+        accuracies = [metrics["forget_accuracy"], metrics["retain_accuracy"], metrics["test_accuracy"]]
+        accuracies += [metrics["backdoor_success"]] if planted else []
         meaning = [f"[dim]{words.BRANCHES.get(branch['name'], 'unlearning method')}"] if wide else []
         shown = [formats.percent(accuracy) for accuracy in accuracies]
         table.add_row(escape(branch["id"]), *meaning, *shown, f"[dim]{branch['sha256'][:12]}")

@@ -5,6 +5,7 @@ from fedunlearn.scenario.loading import load, load_cells, read, to_toml
 from fedunlearn.scenario.matrix import Cell, expand, trunk_key
 from fedunlearn.scenario.messages import validate
 from fedunlearn.scenario.models import Scenario
+from fedunlearn.scenario.poison import PoisonSettings
 from fedunlearn.scenario.sections import (
     DataSettings,
     FaultSettings,
@@ -37,6 +38,7 @@ __all__ = [
     "ObserverSettings",
     "OutputSettings",
     "PartitionSettings",
+    "PoisonSettings",
     "ProbeSettings",
     "RequestSettings",
     "Scenario",

@@ -188,7 +188,8 @@ def trunk_key(scenario: Scenario) -> str:
     Engine, workers, message sizes and time limits are left out, as are the rounds after the first request.
     """
     whole = scenario.model_dump(mode="json", by_alias=True)
-    decisive = {key: whole[key] for key in ("seed", "data", "partition", "model", "faults")}
+    decisive = {key: whole[key] for key in ("seed", "data", "partition", "poison", "model", "faults")}
+    decisive["learning-seed"] = scenario.learning_seed
     decisive["federation"] = {key: value for key, value in whole["federation"].items() if key not in CARRIAGE}
     decisive["rounds"] = scenario.trunk_rounds
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from fedunlearn.names import PROBES, TRUNK
 from fedunlearn.registry import nearest
 from fedunlearn.scenario.fields import Name, wrong
+from fedunlearn.scenario.poison import PoisonSettings
 from fedunlearn.scenario.sections import (
     DataSettings,
     FaultSettings,
@@ -34,8 +35,15 @@ class Scenario(Settings):
     title: str = Field(default="", description="Heading of the report.")
     description: str = Field(default="", description="What the scenario shows, printed in the report.")
     seed: int = Field(default=0, ge=0, le=2**32 - 1, description="Every random number of the run follows from it.")
+    training_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**32 - 1,
+        description="What training draws follows from it: initialisation, batches, who takes part; `seed` if absent.",
+    )
     data: DataSettings = Field(default=DataSettings(), description="Where the samples come from.")
     partition: PartitionSettings = Field(default=PartitionSettings(), description="Which client holds what.")
+    poison: PoisonSettings | None = Field(default=None, description="Whose data carry a backdoor; absent: nobody's.")
     model: ModelSettings = Field(default=ModelSettings(), description="What is trained.")
     federation: FederationSettings = Field(default=FederationSettings(), description="How it is trained.")
     faults: tuple[FaultSettings, ...] = Field(default=(), strict=False, description="What goes wrong on purpose.")
@@ -53,6 +61,11 @@ class Scenario(Settings):
     matrix: dict[str, Any] = Field(
         default={}, description="Lists of values by key; each combination is a cell of the run."
     )
+
+    @property
+    def learning_seed(self) -> int:
+        """The seed of everything that training draws; data, requests, attacks and the judge keep `seed`."""
+        return self.seed if self.training_seed is None else self.training_seed
 
     @property
     def trunk_rounds(self) -> int:
@@ -94,6 +107,8 @@ class Scenario(Settings):
         if self.partition.kind == "by-size" and len(sizes) != clients:
             why = f"has {len(sizes)} sizes for federation.clients = {clients}"
             raise wrong("partition.sizes", sizes, why)
+        if self.poison is not None:
+            self._check_client("poison.client", self.poison.client)
         for number, fault in enumerate(self.faults):
             if fault.clients != "all":
                 self._check_clients(f"faults.{number}.clients", fault.clients)
@@ -107,6 +122,8 @@ class Scenario(Settings):
                 if isinstance(round, int) and round > last:
                     why = f"must be at most {last}, the rounds of training and unlearning"
                     raise wrong(f"observers.{number}.rounds.{place}", round, why)
+        if self.judge.split == "validation" and not self.data.validation:
+            raise wrong("judge.split", self.judge.split, "needs data.validation above 0")
         _refuse_repeats("probes", "name", [probe.name for probe in self.probes])
         for number, probe in enumerate(self.probes):
             self._check_probe(f"probes.{number}", probe)
@@ -116,9 +133,12 @@ class Scenario(Settings):
 
     def _check_clients(self, key: str, clients: Iterable[int]) -> None:
         for place, client in enumerate(clients):
-            if client >= self.federation.clients:
-                last = self.federation.clients - 1
-                raise wrong(f"{key}.{place}", client, f"unknown client; they are numbered 0 to {last}")
+            self._check_client(f"{key}.{place}", client)
+
+    def _check_client(self, key: str, client: int) -> None:
+        if client >= self.federation.clients:
+            last = self.federation.clients - 1
+            raise wrong(key, client, f"unknown client; they are numbered 0 to {last}")
 
     def _check_request(self, key: str, request: RequestSettings) -> None:
         if request.round > self.federation.rounds:

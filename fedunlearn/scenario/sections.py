@@ -145,6 +145,11 @@ class FederationSettings(Settings):
         description="Clients of a message one by one, or at once by vmap; auto: a fixed rule by architecture.",
     )
     evaluate_every: int = Field(default=1, ge=1, description="Rounds between evaluations of the global model.")
+    keep_updates: bool = Field(
+        default=True,
+        description="Whether the server keeps every client's update of every round, "
+        "which some unlearning methods need.",
+    )
 
     @property
     def round_size(self) -> int:

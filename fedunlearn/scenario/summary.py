@@ -23,9 +23,10 @@ def summary(cells: Sequence[Cell]) -> list[str]:
 
 
 def _training(scenario: Scenario) -> str:
-    federation = scenario.federation
+    federation, poison = scenario.federation, scenario.poison
     what = f"{scenario.model.name} on {scenario.data.name}, {scenario.partition.kind}"
-    return f"{federation.algorithm}: {what}, {federation.clients} clients, {federation.rounds} rounds"
+    planted = f", client {poison.client} plants a backdoor to class {poison.target}" if poison else ""
+    return f"{federation.algorithm}: {what}, {federation.clients} clients, {federation.rounds} rounds{planted}"
 
 
 def _requests(scenario: Scenario) -> list[str]:

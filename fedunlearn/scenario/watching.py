@@ -82,7 +82,7 @@ class AttackSettings(Settings):
 
 
 class JudgeSettings(Settings):
-    """How rebuilt images are judged."""
+    """How rebuilt images and forgetting are judged."""
 
     rebuilt_psnr: float = Field(default=20.0, gt=0, description="PSNR in dB from which an image counts as rebuilt.")
     lpips: str = Field(
@@ -90,4 +90,14 @@ class JudgeSettings(Settings):
         min_length=1,
         description="AlexNet weights for LPIPS (safetensors); auto: lpips/alexnet.safetensors among the data sets of "
         "this machine, LPIPS is left out where there are none.",
+    )
+    split: Literal["test", "validation"] = Field(
+        default="test", description="What models are judged on that nobody trained on; validation: while tuning."
+    )
+    relearn: bool = Field(
+        default=False, description="Whether every final model is taught the forgotten data again, counting the steps."
+    )
+    margins: bool = Field(
+        default=False,
+        description="Whether the final models' margins are kept, for comparisons over cells with other training seeds.",
     )

@@ -81,6 +81,7 @@ class Unlearner(ABC):
         takes_part: who works for it beside the server.
         stores: what the server must have kept of training: nothing, the model of every round, or every update.
         own_trunk: whether it changes training itself; then `prepare` trains its own trunk.
+        foresees: whether that training must know the request; then it serves one request in a run.
         honours: what is open on the federation while `forget` runs.
     """
 
@@ -90,6 +91,7 @@ class Unlearner(ABC):
     takes_part: ClassVar[Participants] = "retained"
     stores: ClassVar[Stored] = "nothing"
     own_trunk: ClassVar[bool] = False
+    foresees: ClassVar[bool] = False
     honours: ClassVar[Literal["request", "placebo", "nothing"]] = "request"
 
     def __init__(self, settings: BaseSettings, rounds: int) -> None:

@@ -123,6 +123,7 @@ class _Trial:
         forgotten = np.sort(np.concatenate(list(request.samples.values())))
         retained = np.setdiff1d(np.concatenate(self._small.held), forgotten)
         was, now = (self._small.accuracy(weights, forgotten) for weights in (before, after))
+        _require(was > 0.5, f"class: the model before knew only {was:.0%} of what it was to forget")
         _require(now <= was, f"class: accuracy on the forgotten class rose from {was:.0%} to {now:.0%}")
         was, now = (self._small.accuracy(weights, retained) for weights in (before, after))
         _require(now >= was - band, f"class: accuracy on retained data fell from {was:.0%} to {now:.0%}")

@@ -29,6 +29,7 @@ from fedunlearn.federation import Federation, Job, Update, Weights
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.stored import delta_of, read_round
 
 
 class FedEraserSettings(Settings):
@@ -53,7 +54,8 @@ class FedEraser(Unlearner):
         task = history.training.task(local_epochs=epochs)
         model = history.initial
         for number, (branch, call) in enumerate(history.rounds[:: self.settings.interval]):
-            stored = self._stored(branch, call, federation, history)
+            everything = read_round(history, branch, call)
+            stored = everything.only(lambda client: federation.num_examples(client, "retain") > 0).deltas
             if not stored:
                 continue
             fresh = set(stored) if number else {client for client in stored if federation.has_forgotten(client)}
@@ -74,25 +76,6 @@ class FedEraser(Unlearner):
             federation.publish(model)
         federation.state = None
         return model
-
-    @staticmethod
-    def _stored(branch: str, call: int, federation: Federation, history: History) -> dict[int, Weights]:
-        """Return the stored updates of the clients that still hold retained data."""
-        broadcast, outcomes = history.archive.read(branch, call)
-        updates = [o for o in outcomes if isinstance(o, Update) and federation.num_examples(o.client_id, "retain")]
-        return {update.client_id: delta_of(update, broadcast, history) for update in updates}
-
-
-def delta_of(update: Update, broadcast: Weights, history: History) -> Weights:
-    """Return the client's change of the model; buffers as the difference to the broadcast ones."""
-    if update.kind == "weights":
-        return {name: update.payload[name] - array for name, array in broadcast.items()}
-    return {
-        name: -history.learning_rate * update.payload[name]
-        if name in history.parameters
-        else update.payload[name] - array
-        for name, array in broadcast.items()
-    }
 
 
 def rescale(direction: Weights, stored: Weights, parameters: frozenset[str], *, per_layer: bool) -> Weights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +40,20 @@ def endless(draws: np.random.Generator, positions: np.ndarray, batch_size: int) 
     """Yield batches for ever, pass after pass, each newly shuffled; nothing at all for no positions."""
     while len(positions):
         yield from one_pass(draws, positions, batch_size)
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Normalise batches by the running statistics and leave those alone; afterwards `model` is in training mode.
+
+    Gradients flow as always. Call the model in training mode first where one loss needs both: that changes the
+    statistics in place, which the backward pass would otherwise find altered.
+    """
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train()
 
 
 def optimiser(model: nn.Module, settings: LocalSettings) -> torch.optim.Optimizer:

@@ -1,15 +1,16 @@
 """The shape that most methods share: those who hold forgotten data unlearn locally, then the others repair.
 
-Client scope: the target clients work on what they are to forget, from the model as it is (target-then-recover).
-Class and sample scope: every holder works on its own forgotten and retained data, the server averages. Either way
-ordinary rounds on retained data follow.
+Client scope: the target clients work on what they are to forget, from the model as it is (target-then-recover); where
+a method's steps need retained data too, the others do that part in the same rounds (`with_partners`). Class and sample
+scope: every holder works on its own forgotten and retained data, the server averages. Either way ordinary rounds on
+retained data follow.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -42,10 +43,15 @@ class HoldersUnlearner(Unlearner):
     """Base of the methods whose work is done by the clients that hold forgotten data.
 
     A subclass has a `Settings` that extends `LocalSettings` and says what the holders are asked in `task`.
+
+    Attributes:
+        view: the holders' data that they work on, and by whose size their answers are weighted: "forget" where the
+            method learns from nothing else, so that the mean is what one step on everybody's forgotten data gives.
     """
 
     Settings = LocalSettings
     takes_part = "holders and retained"
+    view: ClassVar[DataView] = "all"
 
     @property
     def recovery_rounds(self) -> int:
@@ -64,10 +70,30 @@ class HoldersUnlearner(Unlearner):
 
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
         """Return the model after the unlearning rounds and the recovery."""
-        task = self.task(weights, history)
+        return self.unlearn(self.task(weights, history), weights, request, federation, history)
+
+    def unlearn(
+        self, task: Task, weights: Weights, request: UnlearningRequest, federation: Federation, history: History
+    ) -> Weights:
+        """Ask for `task` in every unlearning round, then recover; return the model."""
         for _ in range(self.settings.rounds):
-            weights = average(ask(task, weights, federation.holders("forget"), federation, "all"), federation)
+            clients = self.workers(request, federation, history)
+            weights = average(ask(task, weights, clients, federation, self.view), federation)
         return history.training.run(federation, weights, self.recovery_rounds)
+
+    def workers(self, request: UnlearningRequest, federation: Federation, history: History) -> list[int]:
+        """Return whom the next unlearning round asks."""
+        return federation.holders("forget")
+
+
+def with_partners(request: UnlearningRequest, federation: Federation, history: History) -> list[int]:
+    """Return the holders and, under client scope, those beside them who would train on what they retain.
+
+    For methods whose steps need both kinds of data: a target client has nothing that it retains.
+    """
+    holders = federation.holders("forget")
+    partners = history.training.participants(federation) if request.scope == "client" else []
+    return sorted({*holders, *partners})
 
 
 def method_task(
@@ -91,12 +117,15 @@ def ask(task: Task, weights: Weights, clients: Sequence[int], federation: Federa
     Clients without data under the view are not asked. One that leaves in the middle of its own unlearning is missing.
 
     Raises:
-        QuorumLost: when nobody answers; the message says why.
+        QuorumLost: when nobody answers or, where the view takes in forgotten data, nobody of those that hold some;
+            the message says why.
     """
-    holders = [client for client in clients if federation.num_examples(client, view)]
-    outcomes = federation.round(task, weights, dict.fromkeys(holders, Job(view=view)))
+    asked = [client for client in clients if federation.num_examples(client, view)]
+    outcomes = federation.round(task, weights, dict.fromkeys(asked, Job(view=view)))
     updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
-    if not updates:
+    holders = [client for client in asked if view != "retain" and federation.num_examples(client, "forget")]
+    answered = {update.client_id for update in updates}
+    if not answered or (holders and answered.isdisjoint(holders)):
         reasons = "; ".join(f"client {o.client_id}: {o.reason}" for o in outcomes if not isinstance(o, Update))
         raise QuorumLost(f'branch {federation.branch}, call {federation.calls}: no answer to "{task.name}". {reasons}')
     return updates

@@ -3,9 +3,11 @@
 import json
 import sqlite3
 
+import jsonschema
 import numpy as np
 
 from fedunlearn.federation import weights_sha256
+from fedunlearn.reporting.results import schema
 from fedunlearn.storage import read_arrays
 from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
 
@@ -13,6 +15,10 @@ from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
 def test_stored_models_hash_to_the_published_sums(finished):
     for branch, sha in hashes(finished).items():
         assert weights_sha256(read_arrays(finished / "checkpoints" / f"{branch}.safetensors")[0]) == sha
+
+
+def test_the_results_follow_the_published_schema(finished):
+    jsonschema.validate(results(finished), schema())
 
 
 def test_the_ledger_knows_every_branch(finished):
@@ -90,3 +96,31 @@ def test_a_file_as_run_folder_is_one_line(tmp_path):
     _, error = run("run", SCENARIO, "--out", tmp_path / "file", expect=2)
     assert error.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_branch_is_compared_with_the_retrained_models(finished):
+    branches = {branch["id"]: branch for branch in results(finished)["branches"]}
+    for branch in branches.values():
+        assert all(
+            branch["metrics"][name] is not None
+            for name in (
+                "mia_efficacy", "average_gap", "average_gap_floor", "zrf", "activation_distance", "completeness",
+                "js_to_retrain", "fingerprint_tv",
+            )
+        )  # fmt: skip
+    assert branches["retrain"]["metrics"]["average_gap"] == branches["retrain"]["metrics"]["average_gap_floor"]
+    assert branches["retrain"]["cost"]["speed_up"] == 1
+
+
+def test_serving_the_requests_has_a_price(finished):
+    cost = {branch["id"]: branch["cost"] for branch in results(finished)["branches"]}
+    whole = {branch["id"]: branch["bytes"] for branch in results(finished)["branches"]}
+    assert (cost["trunk"]["rounds"], cost["trunk"]["speed_up"], cost["trunk"]["note"]) == (0, None, "no client work")
+    assert {name: entry["rounds"] for name, entry in cost.items() if name != "trunk"} == {
+        "federaser": 7, "finetune": 4, "retrain": 7, "retrain-other-init": 7, "control": 4, "placebo": 4,
+    }  # fmt: skip
+    assert all(0 < cost[name]["bytes"] < whole[name] for name in cost if name != "trunk")  # two ordinary rounds more
+    assert {name for name, entry in cost.items() if entry["server_bytes"]} == {"federaser"}
+    model = (finished / "checkpoints" / "trunk.safetensors").stat().st_size
+    rounds, clients = 3, 5
+    assert 0.9 * model < cost["federaser"]["server_bytes"] / (rounds * (clients + 1)) < model

@@ -26,12 +26,28 @@ class Slow:
     Settings = Steps
     scopes = frozenset({"client"})
     limits = "it is slow"
+    takes_part = "retained"
+    stores = "nothing"
+    own_trunk = foresees = False
 
 
 class Quick(Slow):
     """Forgets anything."""
 
     scopes = frozenset({"sample", "class", "client"})
+
+
+class Remembers(Quick):
+    """Forgets by looking back."""
+
+    takes_part = "server"
+    stores = "updates"
+
+
+class Foresees(Quick):
+    """Forgets what it knew it would."""
+
+    own_trunk = foresees = True
 
 
 class Watch:
@@ -55,7 +71,7 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> None:
     entries: dict[str, dict[str, Any]] = {
         "datasets": {"digits": Slow, "mnist-5k": Slow},
         "models": {"lenet": Slow, "mlp": Slow},
-        "unlearners": {"finetune": Quick, "slow": Slow},
+        "unlearners": {"finetune": Quick, "foresees": Foresees, "remembers": Remembers, "slow": Slow},
         "attacks": {"watch": Watch, "guess": Guess},
         "metrics": {},
     }
@@ -88,6 +104,8 @@ def refusal(**tables: Any) -> str:
 
 def test_a_good_scenario_passes():
     catalogue.check(validate(Scenario, BASE))
+    catalogue.check(validate(Scenario, BASE | {"federation": {"keep-updates": False}}))
+    catalogue.check(validate(Scenario, BASE | {"unlearning": {"methods": ["remembers", "foresees"]}}))
     catalogue.check(validate(Scenario, BASE | {"data": {"name": "owner/some-data"}}))  # on the Hugging Face hub
     catalogue.check(validate(Scenario, BASE | {"data": {"path": str(Path(__file__).parent), "format": "npz"}}))
 
@@ -105,6 +123,14 @@ def test_a_good_scenario_passes():
         (
             {"unlearning": {"methods": ["finetune", "slow"]}},
             'unlearning.methods.1 = "slow": cannot serve requests.0.scope = "class", only client: it is slow',
+        ),
+        (
+            {"unlearning": {"methods": ["finetune", "remembers"]}, "federation": {"keep-updates": False}},
+            'unlearning.methods.1 = "remembers": needs the updates of every round, and federation.keep-updates = false',
+        ),
+        (
+            {"unlearning": {"methods": ["foresees"]}, "requests": [*BASE["requests"], *BASE["requests"]]},
+            'unlearning.methods.0 = "foresees": serves one request, known while it trains; there are 2',
         ),
         (
             {"unlearning": {"options": {"slwo": {}}}},
@@ -164,9 +190,15 @@ def test_checked_cells_name_file_and_cell(tmp_path: Path):
 
 def test_listing_gives_one_line_each():
     assert catalogue.listing("unlearners") == {
-        "finetune": "Forgets anything.",
-        "slow": "Forgets whole clients. The rest of the docstring is not listed.",
+        "finetune": "Forgets anything. [scopes: sample, class, client; takes part: retained; server stores: nothing]",
+        "foresees": "Forgets what it knew it would. "
+        "[scopes: sample, class, client; takes part: retained; server stores: nothing; trains its own trunk]",
+        "remembers": "Forgets by looking back. "
+        "[scopes: sample, class, client; takes part: server; server stores: updates]",
+        "slow": "Forgets whole clients. The rest of the docstring is not listed. "
+        "[scopes: client; takes part: retained; server stores: nothing]",
     }
+    assert catalogue.listing("attacks")["watch"] == "Sees every update."
     assert catalogue.listing("scenarios")["quickstart"].startswith("Ten clients")
     with pytest.raises(ScenarioError, match='unknown kind "modles"; did you mean "models"'):
         catalogue.listing("modles")

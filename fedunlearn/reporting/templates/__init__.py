@@ -2,6 +2,8 @@
 
 from jinja2 import DictLoader
 
-from fedunlearn.reporting.templates import parts, report, style
+from fedunlearn.reporting.templates import parts, report, style, suite
 
-LOADER = DictLoader({"report.html": report.TEXT, "parts.html": parts.TEXT, "report.css": style.TEXT})
+LOADER = DictLoader(
+    {"report.html": report.TEXT, "parts.html": parts.TEXT, "suite.html": suite.TEXT, "report.css": style.TEXT}
+)

@@ -74,13 +74,14 @@ TEXT = r"""
 {% for title, chart in page.curves %}<figure><h4>{{ title }}</h4>{{ chart }}</figure>{% endfor %}
 </div>
 {% endif %}
+{% set planted = page.branches | selectattr("backdoor") | list %}
 <div class="scroll"><table>
-<tr><th>model</th><th></th><th class="n">forgotten</th><th class="n">retained</th><th class="n">test</th><th class="n">extra rounds</th><th class="n">time</th><th class="n">sent</th><th>SHA-256 of the weights</th></tr>
+<tr><th>model</th><th></th><th class="n">forgotten</th><th class="n">retained</th><th class="n">test</th>{% if planted %}<th class="n">backdoor</th>{% endif %}<th class="n">extra rounds</th><th class="n">time</th><th class="n">sent</th><th>SHA-256 of the weights</th></tr>
 {% for branch in page.branches %}
-<tr><td class="{{ branch.style }}"><b>{{ branch.id }}</b></td><td class="soft">{{ branch.meaning }}</td>{% for accuracy in branch.accuracies %}<td class="n">{{ accuracy }}</td>{% endfor %}<td class="n">{{ branch.rounds }}</td><td class="n">{{ branch.seconds }}</td><td class="n">{{ branch.megabytes }}</td><td><code title="{{ branch.sha256 }}">{{ branch.sha256[:12] }}</code></td></tr>
+<tr><td class="{{ branch.style }}"><b>{{ branch.id }}</b></td><td class="soft">{{ branch.meaning }}</td>{% for accuracy in branch.accuracies %}<td class="n">{{ accuracy }}</td>{% endfor %}{% if planted %}<td class="n">{{ branch.backdoor }}</td>{% endif %}<td class="n">{{ branch.rounds }}</td><td class="n">{{ branch.seconds }}</td><td class="n">{{ branch.megabytes }}</td><td><code title="{{ branch.sha256 }}">{{ branch.sha256[:12] }}</code></td></tr>
 {% endfor %}
 </table></div>
-<p class="soft">Accuracy on the forgotten training samples, on the retained ones, and on test samples. Good forgetting looks like "retrain".</p>
+<p class="soft">Accuracy on the forgotten training samples, on the retained ones, and on test samples. Good forgetting looks like "retrain".{% if planted %} Backdoor: test samples of other classes that the trigger turns into its class.{% endif %}</p>
 {% if page.classes %}
 <figure>{{ page.classes }}<figcaption>Test accuracy (percent) by class and model: the forgotten class shows as a gap.</figcaption></figure>
 {% endif %}
@@ -173,6 +174,7 @@ TEXT = r"""
 {% endfor %}
 </table></div>
 {% endif %}
+{% if accuracies %}
 <h3>The models</h3>
 <div class="scroll"><table>
 <tr><th>cells</th><th>model</th><th class="n">forgotten</th><th class="n">retained</th><th class="n">test</th><th class="n">retained, above retraining</th></tr>
@@ -180,6 +182,7 @@ TEXT = r"""
 <tr><td>{{ row.group }}</td><td>{{ row.branch }}</td><td class="n">{{ row.forget_accuracy }}</td><td class="n">{{ row.retain_accuracy }}</td><td class="n">{{ row.test_accuracy }}</td><td class="n">{{ row.above }}</td></tr>
 {% endfor %}
 </table></div>
+{% endif %}
 <details><summary>All {{ summary.rows | length }} rates and means</summary>
 <div class="scroll"><table>
 <tr><th>cells</th><th>attack</th><th>after</th><th>measure</th><th class="n">value</th><th class="n">n</th><th class="n">95 % interval</th><th class="n">chance</th><th class="n">no attack</th><th class="n">control</th><th class="n">retrained</th><th class="n">p (Holm)</th></tr>

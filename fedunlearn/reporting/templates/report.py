@@ -2,6 +2,7 @@
 
 TEXT = r"""
 {% from "parts.html" import short_story, cell, summary_tables, probes, how_to_read with context %}
+{% from "suite.html" import methods with context %}
 <!doctype html>
 <html lang="en">
 <head>
@@ -19,6 +20,7 @@ TEXT = r"""
   {% if description %}<p class="lead">{{ description.strip() }}</p>{% endif %}
   <nav>
     {% if summary %}<a href="#summary">Over all {{ cells }} cells</a>{% endif %}
+    {% if suites %}<a href="#methods">The methods</a>{% endif %}
     {% if tables %}<a href="#probes">Probes</a>{% endif %}
     {% for page in pages %}<a href="#{{ page.key }}">{{ page.label }}</a>{% endfor %}
     <a href="#reading">How to read this</a>
@@ -31,6 +33,7 @@ TEXT = r"""
 </section>
 {% endif %}
 {% if summary %}{{ summary_tables(summary) }}{% endif %}
+{% if suites %}{{ methods(suites) }}{% endif %}
 {% if tables %}{{ probes(tables) }}{% endif %}
 {% for page in pages %}{{ cell(page) }}{% endfor %}
 {{ how_to_read() }}

@@ -1,8 +1,9 @@
-"""How the page looks, in light and dark."""
+"""How the page looks, in light and dark; the pictures use the colours and their own part, also as files."""
 
-TEXT = r"""
+COLOURS = r"""
 :root {
   color-scheme: light dark;
+  --letters: "Inter", "Segoe UI", system-ui, -apple-system, "Noto Sans", "Helvetica Neue", Arial, sans-serif;
   --paper: #fbfaf7; --card: #ffffff; --ink: #23262b; --soft: #636a74; --rule: #e4e1da; --accent: #0b5a8f;
   --warn: #a84300; --tile: 11, 90, 143;
   --c0: #3b4252; --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #7cb518; --c5: #8a8f98; --c6: #b8bcc4;
@@ -16,11 +17,14 @@ TEXT = r"""
     --c7: #e39cc4; --c8: #f2b84b;
   }
 }
+"""
+
+PAGE = r"""
 * { box-sizing: border-box; }
 html { scroll-behavior: smooth; -webkit-text-size-adjust: 100%; }
 body {
   margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.6 "Inter", "Segoe UI", system-ui, -apple-system, "Noto Sans", "Helvetica Neue", Arial, sans-serif;
+  font: 16px/1.6 var(--letters);
   font-variant-numeric: tabular-nums;
 }
 main, header.top, footer { max-width: 1080px; margin: 0 auto; padding: 0 28px; }
@@ -70,6 +74,8 @@ ul.sees li.no::before { content: "\2013"; color: var(--soft); }
 .shelf .pairs { margin: 6px 0 8px; }
 table.dense { font-size: 13px; }
 table.dense th, table.dense td { padding: 4px 10px 4px 0; }
+table.dense .soft { font-size: inherit; }
+.spread { color: var(--soft); font-size: .88em; }
 table.dense th { white-space: normal; vertical-align: bottom; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 14px 24px; margin: 14px 0; }
 .panel { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 14px 10px; }
@@ -91,6 +97,9 @@ tr.first td { border-top: 1px solid var(--soft); }
 details { margin: 10px 0 18px; }
 summary { cursor: pointer; color: var(--accent); font-size: 15px; }
 footer { color: var(--soft); font-size: 14px; padding-top: 40px; padding-bottom: 64px; }
+"""
+
+DRAWINGS = r"""
 .axis { font-size: 11.5px; fill: var(--soft); }
 .axis.strong { font-weight: 700; fill: var(--ink); }
 .middle { text-anchor: middle; } .end { text-anchor: end; }
@@ -114,7 +123,21 @@ footer { color: var(--soft); font-size: 14px; padding-top: 40px; padding-bottom:
 .tile-text.light { fill: #fff; }
 .interval { stroke: var(--c1); stroke-width: 2.4; stroke-linecap: round; }
 .estimate { fill: var(--c1); } .chance { stroke: var(--warn); stroke-width: 2; }
+.bubble { fill: currentColor; fill-opacity: .4; stroke: currentColor; stroke-width: 1.3; }
+.ring { fill: none; stroke: currentColor; stroke-width: 2; }
+.leader { stroke: var(--soft); stroke-width: .8; stroke-opacity: .7; }
+.aim { stroke: var(--c3); stroke-width: 1.4; stroke-dasharray: 5 4; stroke-opacity: .8; }
+.name { font-size: 12px; fill: var(--ink); paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; }
+.name.strong { font-weight: 600; }
+.paper { fill: var(--paper); }
+.heading { font-size: 17px; font-weight: 600; fill: var(--ink); }
+svg text { font-family: var(--letters); }
 @media (prefers-color-scheme: dark) { .tile-text.light { fill: #0d1013; } }
+"""
+
+NARROW_AND_PAPER = r"""
 @media (max-width: 640px) { main, header.top, footer { padding-left: 16px; padding-right: 16px; } h2 { font-size: 25px; } }
 @media print { details { display: block; } details > * { display: revert; } body { background: #fff; } }
 """
+
+TEXT = COLOURS + PAGE + DRAWINGS + NARROW_AND_PAPER

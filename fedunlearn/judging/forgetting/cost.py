@@ -1,0 +1,28 @@
+"""What forgetting costs: storage at the server, and work against that of retraining."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fedunlearn.judging.metric import NAN
+
+
+def server_bytes(stores: Literal["nothing", "models", "updates"], model_bytes: int, updates: Sequence[int]) -> int:
+    """Return what a method needs the server to have kept of ordinary training.
+
+    Args:
+        stores: nothing, the model of every round, or every update beside the model that it started from.
+        model_bytes: the size of one model, which is that of one update too.
+        updates: how many updates each round of ordinary training had.
+    """
+    models = {"nothing": 0, "models": len(updates), "updates": len(updates) + sum(updates)}[stores]
+    return models * model_bytes
+
+
+def speed_up(retrained: float, own: float) -> float:
+    """Return how many times less work it was than retraining; NaN where there was none to compare.
+
+    Args:
+        retrained: seconds that the clients computed for retraining.
+        own: seconds that they computed for the method.
+    """
+    return retrained / own if own else NAN
