@@ -17,7 +17,7 @@ demo: venv
 	$(BIN)/python run_sim.py
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 slow: venv
 	$(BIN)/python -m pytest -m slow

@@ -35,6 +35,13 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several test processes, those of one file share one, for their fixtures, and so do all that start Ray."""
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def denormals_afterwards() -> Iterator[None]:
     """Whoever pins the arithmetic of this process: hypothesis refuses to draw floats where denormals are zero."""

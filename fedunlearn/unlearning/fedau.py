@@ -11,7 +11,8 @@ the server: nothing stored, but its own trunk, whose training must know the requ
 There are no rounds of unlearning; the cost of the second head is one more forward pass per round.
 
 Of a client that leaves, every label of B is random: such a head knows nothing, and mixed in it would destroy the first.
-As in the authors' code, B then starts every round from a mean of A and of itself.
+As in the authors' code, B then starts every round from the mean of A and of itself; and alpha is 0.5 there by default,
+0.9 as in that code for samples. Even so it costs the others more than any other scope does.
 
 Deviations: only head A trains what is below the heads, so the trunk's model is bit for bit that of ordinary training
 (up to rounding where linear models are trained all at once, which this trunk is not); in the paper both losses do.
@@ -44,19 +45,18 @@ from fedunlearn.unlearning.local import step
 from fedunlearn.unlearning.phases import ask, method_task
 
 HEAD = ("head.weight", "head.bias")
+MEMORY = 0.5  # how much of the second head a client that leaves takes into its next round; the rest is the first's
+ALPHA = {"sample": 0.9, "client": 0.5}  # where none is given
 
 
 class FedAUSettings(Settings):
     """Hyper-parameters of FedAU."""
 
-    alpha: float = Field(
-        default=0.9, ge=0, le=1, description="Share of the second head in the new one; not used for classes."
-    )
-    memory: float = Field(
-        default=0.5,
+    alpha: float | None = Field(
+        default=None,
         ge=0,
         le=1,
-        description="Clients that leave: what is kept of the second head from round to round; the rest is the first.",
+        description="Share of the second head in the new one; absent: 0.9 for samples, 0.5 for clients.",
     )
 
 
@@ -78,7 +78,7 @@ class FedAU(Unlearner):
     def prepare(self, request: UnlearningRequest, federation: Federation, history: History) -> tuple[Weights, History]:
         """Train as ever, while the clients that `request` concerns train their second heads."""
         ordinary = history.training.task()
-        memory = self.settings.memory if request.scope == "client" else 1.0
+        memory = MEMORY if request.scope == "client" else 1.0
         learning = {"ordinary": ordinary.name, "classes": list(request.whole_classes), "memory": memory}
         task = Task("fedau", {**ordinary.settings, "auxiliary": learning}, ordinary.reply)
         weights, calls = history.initial, range(1, len(history.rounds) + 1)
@@ -99,9 +99,16 @@ class FedAU(Unlearner):
         heads = [reply.payload for reply in replies if reply.payload]
         if not heads:
             raise QuorumLost(f"branch {federation.branch}: no client concerned took part in training: no second head")
-        merged = merge(weights, heads, None if request.whole_classes else self.settings.alpha)
+        merged = merge(weights, heads, self._share(request))
         federation.publish(merged)
         return merged
+
+    def _share(self, request: UnlearningRequest) -> float | None:
+        """Return alpha, or None where the second heads are subtracted."""
+        if request.scope == "class":
+            return None
+        alpha: float | None = self.settings.alpha
+        return ALPHA[request.scope] if alpha is None else alpha
 
 
 def merge(weights: Weights, heads: Sequence[Weights], alpha: float | None) -> Weights:

@@ -73,7 +73,7 @@ class WorkerEngine:
 
 @dataclass
 class SmallFederation:
-    """Four clients with 48 pictures each, evenly of four classes, and a LeNet that knows every class when its training is over.
+    """Four clients with 48 pictures each, evenly of four classes, and a LeNet that has learnt all classes in the end.
 
     Attributes:
         folder: where rounds are journalled.
@@ -94,7 +94,8 @@ class SmallFederation:
         self.held = [np.arange(c * PER_CLIENT, (c + 1) * PER_CLIENT) for c in range(CLIENTS)]
         settings = {"batch-size": 8, "learning-rate": LEARNING_RATE, "momentum": 0.9, "local-epochs": 1}
         self.training = OrdinaryRounds(self.seed, self.algorithm, CLIENTS, settings=settings)
-        self._site = Site("", "", {"name": "lenet", "activation": self.activation}, (0.5, 0.25), (1, SIDE, SIDE), CLASSES, self.seed)
+        model = {"name": "lenet", "activation": self.activation}
+        self._site = Site("", "", model, (0.5, 0.25), (1, SIDE, SIDE), CLASSES, self.seed)
         self._worker = Worker(self._site, self.samples, self.held)
         self._model = self._build(None)
 

@@ -36,9 +36,12 @@ def test_one_step_is_the_fast_gradient_sign_in_pixels(epsilon):
     slopes = (probabilities - np.eye(scores.shape[1])[labels]) @ client.model.head.weight.detach().numpy()
     moved = np.clip(images + epsilon * np.sign(slopes).reshape(images.shape), 0, 1)
     expected = logits_by_hand(client.model, moved).argmax(1)
+    seen = []
+    client.model.register_forward_pre_hook(lambda _model, inputs: seen.append(inputs[0].detach().numpy().copy()))
     found = nearest_classes(client.model, client.images, client.labels, epsilon, 1)
     np.testing.assert_array_equal(found, expected)
-    assert ((images >= 0) & (images <= 1)).all()
+    np.testing.assert_allclose(seen[1], moved, atol=1e-6)
+    np.testing.assert_array_equal(client.images, images)
 
 
 def test_further_steps_are_for_those_that_stayed():

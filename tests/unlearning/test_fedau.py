@@ -57,6 +57,30 @@ def test_forgetting_a_class_changes_the_head_alone_and_most_of_all_its_row(tmp_p
     np.testing.assert_allclose(unlearned["head.weight"], weights["head.weight"] - mean, atol=1e-6)
 
 
+@pytest.mark.parametrize(("scope", "share"), [("sample", 0.9), ("client", 0.5)])
+def test_default_shares(tmp_path, scope, share):
+    _, branch, unlearner, request, weights, history = prepared(tmp_path, scope)
+    branch.open_request(request.samples)
+    unlearned, kept = unlearner(weights, request, branch, history), branch.private
+    mean = np.mean([head["head.bias"] for head in kept.values()], axis=0)
+    np.testing.assert_allclose(unlearned["head.bias"], (1 - share) * weights["head.bias"] + share * mean, atol=1e-6)
+
+
+def test_a_class_is_forgotten_and_the_others_are_not(tmp_path):
+    small = SmallFederation(tmp_path)
+    branch, request = small.federation().fork("fedau"), small.request("class")
+    branch.restart()
+    unlearner = FedAU(FedAU.Settings(), 4)
+    weights, history = unlearner.prepare(request, branch, small.trained[1])
+    branch.open_request(request.samples)
+    unlearned = unlearner(weights, request, branch, history)
+    forgotten = np.concatenate(list(request.samples.values()))
+    retained = np.setdiff1d(np.concatenate(small.held), forgotten)
+    assert small.accuracy(weights, forgotten) > 0.9
+    assert small.accuracy(unlearned, forgotten) < 0.1
+    assert small.accuracy(unlearned, retained) > 0.9
+
+
 def test_merging():
     weights = {"body": np.ones(2, np.float32)} | {name: np.full((2, 2), 3, np.float32) for name in HEAD}
     heads = [{name: np.full((2, 2), value, np.float32) for name in HEAD} for value in (1, 2)]

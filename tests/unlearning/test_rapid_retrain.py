@@ -81,5 +81,17 @@ def test_every_client_and_round_draws_its_own_signs(tmp_path, monkeypatch):
     request, federation = small.request("class"), small.federation()
     federation.open_request(request.samples)
     UNLEARNERS["rapid-retrain"](RapidRetrainSettings(), 2)(weights, request, federation, history)
-    assert federation.spent.rounds == 2
     assert len(drawn) == len(set(drawn)) == 2 * 4 * 5  # rounds, clients, steps
+
+
+def test_two_rounds_learn_what_is_retained_and_nothing_of_what_is_not(tmp_path):
+    small = SmallFederation(tmp_path)
+    weights, history = small.trained
+    request, federation = small.request("class"), small.federation()
+    federation.open_request(request.samples)
+    unlearned = UNLEARNERS["rapid-retrain"](RapidRetrainSettings(rounds=2), 4)(weights, request, federation, history)
+    forgotten = np.concatenate(list(request.samples.values()))
+    retained = np.setdiff1d(np.concatenate(small.held), forgotten)
+    assert federation.spent.rounds == 2
+    assert small.accuracy(unlearned, forgotten) == 0
+    assert small.accuracy(unlearned, retained) > 0.9
