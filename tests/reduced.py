@@ -2,6 +2,7 @@
 
 DIGITS = '{name="digits",data={name="digits",train=400,test=500,public=300}}'
 FEW_STEPS = ("attacks.0.settings.steps=6", "attacks.0.settings.label-tries=1")
+FEW_ROUNDS = ("federation.rounds=3", "federation.clients=4", "federation.local-epochs=1", "unlearning.rounds=2")
 ONE_CLIENT = tuple(f"probes.{number}.clients=[0]" for number in range(4))
 
 REDUCED = {
@@ -25,6 +26,9 @@ REDUCED = {
         "attacks.1.settings.settings.steps=6",
     ),
     "study_rank": ("federation.clients=1", *FEW_STEPS),
+    "unlearning_suite": ("matrix.seed=[0]", "data.train=200", *FEW_ROUNDS),
+    "unlearning_suite_fashion": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
+    "unlearning_distributions": ("matrix.training-seed=[0,1]", "data.train=200", *FEW_ROUNDS),
 }
 
 

@@ -10,9 +10,10 @@ Scopes: all. Who takes part: the retained clients. Needs from the server: the in
 
 Deviations: the signs are drawn anew for every client and step; h is not averaged over the entries of a convolution's
 kernel. As clients keep no state, moments start at zero in every round, as the momentum of ordinary training does. A
-moment of few draws is often close to zero, so the default epsilon is 0.01 and not 1e-4 as in ADAHESSIAN: with 1e-4 it
-takes twice the rounds on small images. The batches are those of ordinary rounds, and so are clients per round. Whatever
-algorithm and strategy trained the model, clients send weights and the server takes their mean.
+moment of few draws is often close to zero, so the default epsilon is 0.01: with 1e-8, as in public code, a net does not
+learn the built-in digits at this learning rate, with 0.01 it needs fewer rounds than SGD. The batches are those of
+ordinary rounds, and so are clients per round. Whatever algorithm and strategy trained the model, clients send weights
+and the server takes their mean.
 """
 
 from __future__ import annotations
