@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -36,14 +38,34 @@ class Served:
     """A finished branch: the models when the first request came, after the last was served, and at the end.
 
     `spent` is what serving the requests cost, without the ordinary rounds between and after them, `prepared` what
-    training the method's own trunk cost; 0 rounds for a method without one.
+    training the method's own trunk cost; 0 rounds for a method without one. `server_seconds` is the server's own time
+    for the requests: aggregation, the method's work on models, and what it reads and keeps on disk; neither the wall
+    time of rounds nor what those take who watch the run.
     """
 
     before: Weights
     after: Weights
     final: Weights
-    spent: Spent
-    prepared: Spent
+    spent: Spent = field(default_factory=Spent)
+    prepared: Spent = field(default_factory=Spent)
+    server_seconds: float = 0.0
+
+
+class Watched:
+    """Counts the seconds that a federation's listeners take."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.seconds = 0.0
+        federation.round_listeners = [self._timed(listener) for listener in federation.round_listeners]
+        federation.model_listeners = [self._timed(listener) for listener in federation.model_listeners]
+
+    def _timed(self, listener: Callable[..., None]) -> Callable[..., None]:
+        def timed(*heard: Any) -> None:
+            began = time.perf_counter()
+            listener(*heard)
+            self.seconds += time.perf_counter() - began
+
+        return timed
 
 
 def plan(stage: Stage) -> list[Branch]:
@@ -110,7 +132,7 @@ def serve(
     """
     unlearner = make_unlearner(stage.scenario, branch)
     trained, spent, waiting = stage.scenario.trunk_rounds, Spent(), [request.id for request, _ in requests]
-    prepared = Spent()
+    prepared, watched, server_seconds = Spent(), Watched(federation), 0.0
     try:
         if unlearner.own_trunk:
             federation.restart()
@@ -127,9 +149,13 @@ def serve(
             federation.open_request({} if unlearner.honours == "nothing" else served.samples)
             spent_before = replace(federation.spent)
             note(branch.id)
+            began, watched.seconds = time.perf_counter(), 0.0
             weights = unlearner(weights, served, federation, history)
+            passed = time.perf_counter() - began
             federation.close_request()
-            spent += federation.spent - spent_before
+            cost = federation.spent - spent_before
+            spent += cost
+            server_seconds += max(passed - cost.round_seconds - watched.seconds, 0.0)
             ledger.serve(request.id, branch.id, "done", before=before, after=weights_sha256(weights))
             waiting.remove(request.id)
             after = weights
@@ -138,7 +164,7 @@ def serve(
         for request_id in waiting:
             ledger.serve(request_id, branch.id, "failed", reason=str(error))
         raise
-    return Served(first, after, weights, spent, prepared)
+    return Served(first, after, weights, spent, prepared, server_seconds)
 
 
 def make_unlearner(scenario: Scenario, branch: Branch) -> Unlearner:

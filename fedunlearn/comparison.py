@@ -13,6 +13,7 @@ from fedunlearn.federation import Weights
 from fedunlearn.judging.forgetting.compare import FinalModel, Metrics, compare, retained_test_accuracy
 from fedunlearn.judging.forgetting.confidence import confidences, margins
 from fedunlearn.judging.forgetting.margin_store import Margins, write_margins
+from fedunlearn.judging.forgetting.membership_auc import mia_auc
 from fedunlearn.judging.forgetting.membership_efficacy import mia_efficacy
 from fedunlearn.judging.forgetting.relearning import relearn_steps
 from fedunlearn.judging.metric import number
@@ -27,7 +28,7 @@ Evaluate = Callable[[Weights, np.ndarray], Evaluation]
 MOST = 2000  # samples of each kind that models are compared on
 KEPT = {"retain": 500, "test": 500}  # of them, whose margins are kept; of forgotten samples all
 RELEARNED = 500  # forgotten samples, at most, that are learned again
-BLIND, MIA, RELEARN = 3, 4, 5  # what the stream "forgetting" is for, after the three kinds of samples
+BLIND, MIA, RELEARN, UNSEEN = 3, 4, 5, 6  # what the stream "forgetting" is for, after the three kinds of samples
 
 
 def choose_samples(stage: Stage, forgotten: np.ndarray, classes: Sequence[int]) -> dict[str, np.ndarray]:
@@ -65,6 +66,7 @@ class Comparison:
     def __init__(self, stage: Stage, evaluate: Evaluate, samples: Mapping[str, np.ndarray], original: Weights) -> None:
         self._stage, self._evaluate, self._samples = stage, evaluate, samples
         self._labels = {kind: stage.dataset.labels(ids) for kind, ids in samples.items()}
+        self._unseen = _like(stage, self._labels["forget"])
         self._known = evaluate(original, samples["forget"][:RELEARNED]).accuracy
 
     def logits(self, weights: Weights) -> dict[str, np.ndarray]:
@@ -90,6 +92,7 @@ class Comparison:
                 sure["retain"], sure["test"], sure["forget"], rng(self._stage.seed, "forgetting", MIA)
             ),
             relearn_steps=self._relearn(weights) if self._stage.scenario.judge.relearn else None,
+            mia_auc=self._mia_auc(weights, answers["forget"]),
         )
 
     def blind(self) -> np.ndarray:
@@ -97,12 +100,22 @@ class Comparison:
         weights = self._stage.untrained(rng(self._stage.seed, "forgetting", BLIND))
         return _probabilities(self._evaluate(weights, self._samples["forget"]).logits)
 
+    def _mia_auc(self, weights: Weights, forgotten: np.ndarray) -> float:
+        unseen = _probabilities(self._evaluate(weights, self._unseen).logits)
+        return mia_auc(forgotten, self._labels["forget"], unseen, self._stage.dataset.labels(self._unseen))
+
     def _relearn(self, weights: Weights) -> float:
         model = self._stage.model().to(self._stage.site.device)
         load_weights(model, weights)
         ids = self._samples["forget"][:RELEARNED]
         images, labels = self._stage.dataset.images(ids), self._stage.dataset.labels(ids)
         return relearn_steps(model, images, labels, self._known, rng(self._stage.seed, "forgetting", RELEARN))
+
+
+def _like(stage: Stage, labels: np.ndarray) -> np.ndarray:
+    """Return ids of unseen samples of the classes in `labels`, those that were forgotten as a whole included."""
+    ids = stage.unseen[np.isin(stage.dataset.labels(stage.unseen), labels)]
+    return rng(stage.seed, "forgetting", UNSEEN).permutation(ids)[:MOST]
 
 
 def compare_branches(

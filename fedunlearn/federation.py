@@ -232,9 +232,13 @@ class Federation:
 
     def aggregate(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
         """Return the next global model and the server optimiser's next state; `publish` the model."""
-        new, state = self._engine.aggregate(weights, updates, state)
+        new, state = self.next_model(weights, updates, state)
         self.publish(new)
         return new, state
+
+    def next_model(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
+        """Return what `aggregate` does of a model that is not the global one, and that nobody hears of."""
+        return self._engine.aggregate(weights, updates, state)
 
     def publish(self, weights: Weights) -> None:
         """Say that `weights` is the global model after the latest round; whoever computed it calls this.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from fedunlearn.branching import Branch, plan, serve
+from fedunlearn.branching import Branch, Served, make_unlearner, plan, serve
 from fedunlearn.comparison import choose_samples, compare_branches
 from fedunlearn.errors import HistoryLost, NonFiniteModel, QuorumLost
 from fedunlearn.federation import Engine, Federation, Order, Outcome, Spent, Update, Weights
 from fedunlearn.journal import Journal
 from fedunlearn.judging import AnswerKey
-from fedunlearn.judging.forgetting.cost import server_bytes, speed_up
-from fedunlearn.judging.metric import finite_or_none
+from fedunlearn.judging.forgetting.cost import DURING_TRAINING, NO_CLIENT_WORK, server_bytes, speed_up
+from fedunlearn.judging.metric import finite_or_none, mean_or_nan
 from fedunlearn.monitor import Monitor, Row
 from fedunlearn.names import PROBE, RETRAINED
 from fedunlearn.observer.tape import Tape, keeps_for
@@ -74,6 +74,7 @@ class Run:
         self._forgotten = np.empty(0, np.int64)
         self._forgotten_classes: tuple[int, ...] = ()
         self._rounds: Counter[str] = Counter()
+        self._ascents: dict[str, Counter[str]] = defaultdict(Counter)  # answers that tell of a stop rule, by branch
         self.recording_seconds = 0.0
         self.branches: list[dict[str, Any]] = []
         self.rows: list[Row] = []
@@ -111,6 +112,9 @@ class Run:
     def _record(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
         self.tape.on_round(branch, order, outcomes)
         self._rounds[branch] += 1
+        for outcome in outcomes:
+            if isinstance(outcome, Update) and "stopped" in outcome.metrics:
+                self._ascents[branch] += Counter(of=1, answers=int(outcome.metrics["stopped"]))
         if branch.startswith(PROBE) or order.task.reply == "statistics":
             return
         if self._board and self._keeps(branch, self._rounds[branch]):
@@ -173,7 +177,7 @@ class Run:
             classes.update(request.whole_classes)
         self._forgotten_classes = tuple(sorted(classes))
         self._monitor.watch_classes(self._forgotten_classes)
-        self._finish(Branch(TRUNK, TRUNK), self._federation, trunk, (), Spent())
+        self._finish(Branch(TRUNK, TRUNK), self._federation, (), Served(trunk, trunk, trunk))
 
     def serve(self, branch: Branch, trunk: Weights, history: History, requests: Requests, ledger: Ledger) -> None:
         """Run one branch from the trunk's model to the end, and judge what it became."""
@@ -201,29 +205,30 @@ class Run:
         )
         self.rows += self._monitor.take_rows()
         ids = tuple(request.id for request, _ in requests)
-        self._finish(branch, federation, served.final, ids, served.spent)
+        self._finish(branch, federation, ids, served)
 
-    def _finish(
-        self, branch: Branch, federation: Federation, final: Weights, request_ids: tuple[str, ...], served: Spent
-    ) -> None:
-        """Keep a branch's final model and say how good it is; `served` is what the requests themselves cost."""
-        metrics, details = self._monitor.judge_branch(final, self._forgotten)
+    def _finish(self, branch: Branch, federation: Federation, request_ids: tuple[str, ...], served: Served) -> None:
+        """Keep a branch's final model, say how good it is and what it cost."""
+        metrics, details = self._monitor.judge_branch(served.final, self._forgotten)
+        if branch.id in self._ascents:
+            ascents = self._ascents[branch.id]
+            details["stopped"] = {"answers": ascents["answers"], "of": ascents["of"]}
         summary = {
             "id": branch.id,
             "name": branch.name,
             "replica": branch.replica,
             "request_ids": list(request_ids),
-            "extra_rounds": served.rounds,
-            "sha256": save_model(self._folder / "checkpoints", branch.id, final),
+            "extra_rounds": served.spent.rounds,
+            "sha256": save_model(self._folder / "checkpoints", branch.id, served.final),
             "metrics": metrics,
             "seconds": federation.spent.round_seconds,
             "client_seconds": federation.spent.client_seconds,
             "bytes": federation.spent.bytes,
-            "cost": {
-                "rounds": served.rounds,
-                "bytes": served.bytes,
-                "client_seconds": served.client_seconds,
-                "server_bytes": self._stored(branch, final),
+            "cost": _counted(served.spent)
+            | {
+                "server_seconds": served.server_seconds,
+                "server_bytes": self._stored(branch, served.final),
+                "prepared": _counted(served.prepared),
             },
             "details": details,
         }
@@ -231,20 +236,34 @@ class Run:
         self.spent.append(federation.spent)
 
     def _stored(self, branch: Branch, model: Weights) -> int:
-        """Return the bytes of ordinary training that the server must have kept for a branch's method."""
+        """Return the bytes of training that the server must have kept for a branch's method."""
+        if branch.name == TRUNK:
+            return 0
+        unlearner = make_unlearner(self._stage.scenario, branch)
         updates = [row["clients"] for row in self.rows if row["branch"] == TRUNK]
-        stores = "nothing" if branch.name == TRUNK else UNLEARNERS[branch.name].stores
-        return server_bytes(stores, sum(array.nbytes for array in model.values()), updates)
+        kept = [updates[number] for number in unlearner.stored_rounds(len(updates))]
+        size = sum(array.nbytes for array in model.values())
+        return server_bytes(unlearner.stores, size, kept, unlearner.own_models)
 
     def compare(self) -> None:
         """Compare the final model of every branch with the retrained ones, and its cost with theirs."""
         samples = choose_samples(self._stage, self._forgotten, self._forgotten_classes)
         metrics = compare_branches(self._stage, self._monitor.evaluate, self._folder, self.branches, samples)
-        retraining = [b["cost"]["client_seconds"] for b in self.branches if b["name"] in RETRAINED]
+        retraining = mean_or_nan([b["cost"]["client_seconds"] for b in self.branches if b["name"] in RETRAINED])
         for branch in self.branches:
             branch["metrics"] |= metrics[branch["id"]]
-            seconds = branch["cost"]["client_seconds"]
-            factor = finite_or_none(speed_up(retraining[0], seconds)) if retraining else None
-            branch["cost"] |= {"speed_up": factor, "note": "" if seconds else "no client work"}
+            branch["cost"] |= _against(retraining, branch["name"], branch["cost"]["client_seconds"])
             if self._board:
                 self._board.branch(branch, self._stage.dataset.class_names)
+
+
+def _counted(spent: Spent) -> dict[str, float]:
+    return {"rounds": spent.rounds, "bytes": spent.bytes, "client_seconds": spent.client_seconds}
+
+
+def _against(retraining: float, method: str, seconds: float) -> dict[str, Any]:
+    """Return how much less client work a method was than retraining, or why that cannot be said."""
+    if method != TRUNK and UNLEARNERS[method].foresees:
+        return {"speed_up": None, "note": DURING_TRAINING}
+    factor = finite_or_none(speed_up(retraining, seconds))
+    return {"speed_up": factor, "note": "" if seconds else NO_CLIENT_WORK}

@@ -157,9 +157,9 @@ class Trial:
         """Choose whose membership is in question: forgotten samples, and as many held-out ones of each class."""
         if not requests:
             return np.empty(0, np.int64)
-        splits, labels = self._stage.splits, self._stage.dataset.labels
+        labels = self._stage.dataset.labels
         forgotten = np.unique(np.concatenate([ids for request in requests for ids in request.samples.values()]))
-        outside = np.union1d(splits.test, splits.judge)
+        outside = np.union1d(self._stage.unseen, self._stage.splits.judge)
         ids, member = draw_candidates(
             forgotten, outside, labels(forgotten), labels(outside), CANDIDATES, self._judge_draws(0)
         )

@@ -6,7 +6,11 @@ The grid file lists, for each of the suite's `[[matrix.runs]]` by name, tables o
 runs that do not list a method. Point k of every method runs in the same cell, from one shared trunk. The score of a
 point, in points of accuracy, is its average gap to retraining (on validation data in place of test data) plus how
 much more the model still knows of what it was to forget than the retrained one: of a class its accuracy, of a client
-with a backdoor the backdoor's success. The lowest mean over the seeds wins, then the least work of clients.
+with a backdoor the backdoor's success. A point that was not finished with every seed, or of which one of these figures
+is unknown, cannot win. Of the others the lowest mean over the seeds wins, then the least work of clients.
+
+Data that come without a test part, such as digits, are split anew with every seed: what is validation data with the
+seeds of tuning may be test data with those of the suite. No sample is both with one seed.
 
 Prints the winners as TOML for the suite, and writes every point to `tuning.csv`.
 """
@@ -16,10 +20,11 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -43,7 +48,8 @@ def cells(suite: Mapping[str, Any], grid: Mapping[str, Any]) -> Iterator[Table]:
     for run in suite["matrix"]["runs"]:
         points = {method: grid_of(grid, run["name"], method) for method in run["unlearning"]["methods"]}
         for number in range(max(map(len, points.values()))):
-            chosen = {method: listed[number] for method, listed in points.items() if number < len(listed)}
+            given = run["unlearning"].get("options", {})
+            chosen = {m: given.get(m, {}) | listed[number] for m, listed in points.items() if number < len(listed)}
             unlearning = run["unlearning"] | {"methods": list(chosen), "options": chosen, "references": ["retrain"]}
             yield run | {"name": f"{run['name']}-{number}", "unlearning": unlearning}
 
@@ -55,48 +61,67 @@ def tuning_scenario(suite: Mapping[str, Any], grid: Mapping[str, Any], seeds: li
     return scenario | {"judge": judge, "matrix": {"runs": list(cells(suite, grid)), "seed": seeds}}
 
 
-def score(metrics: Mapping[str, float | None], retrained: Mapping[str, float | None], scope: str) -> float:
-    """Return how far a branch is from retraining, in points; lower is better."""
+def known_figure(scenario: Mapping[str, Any]) -> str | None:
+    """Return what tells that a model still knows what it was to forget; None where nothing does."""
+    scope = scenario["requests"][0]["scope"]
+    if scope == "client" and not scenario.get("poison"):
+        return None
+    return {"class": "forget_accuracy", "client": "backdoor_success"}.get(scope)
 
-    def excess(name: str) -> float:
-        return max(0.0, (metrics[name] or 0.0) - (retrained[name] or 0.0))
 
-    known = {"class": "forget_accuracy", "client": "backdoor_success"}.get(scope)
+def score(metrics: Mapping[str, float | None], retrained: Mapping[str, float | None], known: str | None) -> float:
+    """Return how far a branch is from retraining, in points; lower is better, infinity where a figure is unknown."""
     gap = metrics["average_gap"]
-    return 100 * ((1.0 if gap is None else gap) + (excess(known) if known else 0.0))
+    own, other = (metrics[known], retrained[known]) if known else (0.0, 0.0)
+    if gap is None or own is None or other is None:
+        return math.inf
+    return 100 * (gap + max(0.0, own - other))
 
 
-def outcomes(folder: Path, grid: Mapping[str, Any]) -> Iterator[Table]:
+def outcomes(folder: Path) -> Iterator[Table]:
     """Yield one row per cell and method: its grid point, its score, what that consists of, and its work."""
+    names = ("forget_accuracy", "retain_accuracy", "test_retain_accuracy", "backdoor_success", "average_gap")
     for path in sorted(folder.glob("cells/*/results.json")):
         results = json.loads(path.read_text())
         run, _, number = results["cell"][RUNS]["name"].rpartition("-")
         branches = {branch["id"]: branch for branch in results["branches"]}
-        scope = results["scenario"]["requests"][0]["scope"]
-        for method in results["scenario"]["unlearning"]["methods"]:
+        scenario, retrained = results["scenario"], branches.get("retrain")
+        for method in scenario["unlearning"]["methods"]:
             row = {"run": run, "method": method, "point": int(number), "seed": results["seed"]}
-            row["options"] = json.dumps(grid_of(grid, run, method)[int(number)])
+            row["options"] = json.dumps(scenario["unlearning"].get("options", {}).get(method, {}))
             branch = branches.get(method)  # one that diverged is not there
-            row["score"] = score(branch["metrics"], branches["retrain"]["metrics"], scope) if branch else float("inf")
-            names = ("forget_accuracy", "retain_accuracy", "test_accuracy", "backdoor_success", "average_gap")
-            row |= {name: branch["metrics"].get(name) if branch else None for name in names}
-            row["speed_up"] = branch["cost"]["speed_up"] if branch else None
+            metrics = _with_retained_test(branch["metrics"]) if branch else {}
+            compared = branch and retrained
+            row["score"] = score(metrics, retrained["metrics"], known_figure(scenario)) if compared else math.inf
+            row |= {name: metrics.get(name) for name in names}
+            row |= {name: branch["cost"][name] if branch else None for name in ("client_seconds", "speed_up")}
             yield row
 
 
-def winners(rows: list[Table]) -> dict[str, dict[str, Table]]:
-    """Return the best options by run and method."""
+def _with_retained_test(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return the metrics; where no whole class was forgotten, all test samples are of retained ones."""
+    retained = metrics.get("test_retain_accuracy")
+    return {**metrics, "test_retain_accuracy": metrics["test_accuracy"] if retained is None else retained}
+
+
+def winners(rows: list[Table], seeds: Iterable[int]) -> dict[str, dict[str, Table]]:
+    """Return the best options by run and method; a method without a point that every seed finished is left out."""
     best: dict[str, dict[str, Table]] = {}
+    expected = set(seeds)
     for run, method in dict.fromkeys((row["run"], row["method"]) for row in rows):
         mine = [row for row in rows if (row["run"], row["method"]) == (run, method)]
         points = {row["point"] for row in mine}
 
         def rank(point: int, mine: list[Table] = mine) -> tuple[float, float]:
-            same = [row for row in mine if row["point"] == point]
-            return round(mean(row["score"] for row in same), 2), -mean(row["speed_up"] or 1e9 for row in same)
+            same = {row["seed"]: row for row in mine if row["point"] == point}
+            if not expected <= same.keys() or any(math.isinf(row["score"]) for row in same.values()):
+                return math.inf, math.inf
+            work = mean(row["client_seconds"] for row in same.values())
+            return round(mean(row["score"] for row in same.values()), 2), work
 
         chosen = min(points, key=rank)
-        best.setdefault(run, {})[method] = json.loads(next(r["options"] for r in mine if r["point"] == chosen))
+        if rank(chosen)[0] < math.inf:
+            best.setdefault(run, {})[method] = json.loads(next(r["options"] for r in mine if r["point"] == chosen))
     return best
 
 
@@ -116,12 +141,12 @@ def main() -> None:
     command += ["--resume"] if (given.out / "run").exists() else []
     if subprocess.run(command, check=False).returncode == BAD_INPUT:  # a method that diverged is no reason to stop
         sys.exit(BAD_INPUT)
-    rows = list(outcomes(given.out / "run", grid))
+    rows = list(outcomes(given.out / "run"))
     with (given.out / "tuning.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    for run, options in winners(rows).items():
+    for run, options in winners(rows, given.seeds).items():
         print(f"# {run}")
         for method, chosen in options.items():
             inline = ", ".join(f"{key} = {json.dumps(value)}" for key, value in chosen.items())

@@ -77,11 +77,13 @@ def test_scenario(checkout):
 
 
 def test_plug_ins_are_single_files(checkout):
-    unlearner, attack = blocks("python")
+    unlearner, trial, attack = blocks("python")
     paths = re.findall(r"Save this as\s+`(.+?)`", README)
     for path, text in zip(paths, (unlearner, attack), strict=True):
         (checkout / path).write_text(text)
     assert "shrink" in execute(checkout, "python run_sim.py list unlearners")
+    (checkout / "trial.py").write_text(trial)
+    execute(checkout, "python trial.py")
     changes = ["attacks.0.name=smallest-row", 'unlearning.methods=["shrink"]', "matrix.seed=[0]"]
     options = " ".join(f"--set {change}" for change in changes)
     execute(checkout, f"python run_sim.py run readme.toml --out runs/plugged {options}")

@@ -1,11 +1,13 @@
 """The tuning script: one cell per grid point, judged on validation data, and the best point by mean score."""
 
+import json
+import math
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from scenarios.tune_unlearning import cells, score, tuning_scenario, winners
+from scenarios.tune_unlearning import cells, known_figure, outcomes, score, tuning_scenario, winners
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 SUITE = {
@@ -40,28 +42,96 @@ def test_it_is_judged_on_validation_data_and_on_its_own_seeds():
 def test_a_score_counts_what_is_still_known_beyond_the_retrained_model():
     metrics = {"average_gap": 0.02, "forget_accuracy": 0.3, "backdoor_success": 0.5}
     retrained = {"average_gap": None, "forget_accuracy": 0.1, "backdoor_success": 0.6}
-    assert score(metrics, retrained, "class") == pytest.approx(22)
-    assert score(metrics, retrained, "client") == pytest.approx(2)
-    assert score(metrics, retrained, "sample") == pytest.approx(2)
+    assert score(metrics, retrained, "forget_accuracy") == pytest.approx(22)
+    assert score(metrics, retrained, "backdoor_success") == pytest.approx(2)
+    assert score(metrics, retrained, None) == pytest.approx(2)
 
 
-def row(point, seed, score, speed_up):
+@pytest.mark.parametrize("unknown", ["average_gap", "forget_accuracy"])
+def test_what_is_unknown_is_not_perfect(unknown):
+    metrics = {"average_gap": 0.02, "forget_accuracy": 0.3}
+    assert score(metrics | {unknown: None}, metrics, "forget_accuracy") == math.inf
+
+
+def test_without_a_retrained_accuracy_nothing_is_known():
+    assert (
+        score({"average_gap": 0.02, "forget_accuracy": 0.3}, {"forget_accuracy": None}, "forget_accuracy") == math.inf
+    )
+
+
+def test_a_backdoor_tells_only_where_one_was_planted():
+    assert known_figure({"requests": [{"scope": "client"}], "poison": {"client": 0}}) == "backdoor_success"
+    assert known_figure({"requests": [{"scope": "client"}]}) is None
+    assert known_figure({"requests": [{"scope": "class"}]}) == "forget_accuracy"
+    assert known_figure({"requests": [{"scope": "sample"}]}) is None
+
+
+def test_a_point_starts_from_the_runs_own_options():
+    run = SUITE["matrix"]["runs"][0]
+    given = run["unlearning"] | {"options": {"ssd": {"alpha": 2.0, "lambda": 3.0}, "not": {"layers": 1}}}
+    suite = {"matrix": {"runs": [run | {"unlearning": given}]}}
+    first, second = (run["unlearning"]["options"] for run in cells(suite, GRID))
+    assert first == {"ssd": {"alpha": 5.0, "lambda": 3.0}, "not": {"layers": 1}}
+    assert second == {"ssd": {"alpha": 9.0, "lambda": 3.0}}
+
+
+def written(folder, branches):
+    """Write one cell's results with these (branch, average gap)."""
+    metrics = {"forget_accuracy": 0.2, "retain_accuracy": 0.9, "test_accuracy": 0.7, "test_retain_accuracy": 0.8}
+    results = {
+        "cell": {"runs": {"name": "class-0"}},
+        "seed": 4,
+        "scenario": {
+            "requests": [{"scope": "class"}],
+            "unlearning": {"methods": ["ssd", "not"], "options": {"ssd": {"alpha": 5.0}}},
+        },
+        "branches": [
+            {"id": name, "metrics": metrics | {"average_gap": gap}, "cost": {"client_seconds": 2.0, "speed_up": 3.0}}
+            for name, gap in branches
+        ],
+    }
+    (folder / "cells" / "one").mkdir(parents=True)
+    (folder / "cells" / "one" / "results.json").write_text(json.dumps(results))
+    return {row["method"]: row for row in outcomes(folder)}
+
+
+def test_a_row_tells_what_a_point_scored_and_with_which_options(tmp_path):
+    rows = written(tmp_path, [("ssd", 0.03), ("retrain", None)])
+    expected = {"point": 0, "score": 3.0, "test_retain_accuracy": 0.8, "client_seconds": 2.0}
+    assert expected.items() <= rows["ssd"].items()
+    assert json.loads(rows["ssd"]["options"]) == {"alpha": 5.0}
+    assert (rows["not"]["score"], rows["not"]["speed_up"]) == (math.inf, None)
+
+
+def test_where_retraining_was_not_finished_nothing_scores(tmp_path):
+    assert [row["score"] for row in written(tmp_path, [("ssd", 0.03)]).values()] == [math.inf, math.inf]
+
+
+def row(point, seed, score, seconds):
     options = f'{{"alpha": {point}}}'
     return {"run": "class", "method": "ssd", "point": point, "seed": seed, "options": options, "score": score} | {
-        "speed_up": speed_up
+        "client_seconds": seconds
     }
 
 
 def test_the_lowest_mean_wins_then_the_least_work():
     rows = [
-        row(0, 0, 1.0, 9),
-        row(0, 1, 5.0, 9),
-        row(1, 0, 2.0, 3),
-        row(1, 1, 2.0, 3),
-        row(2, 0, 2.0, 4),
-        row(2, 1, 2.0, 4),
+        row(0, 0, 1.0, 1),
+        row(0, 1, 5.0, 1),
+        row(1, 0, 2.0, 4),
+        row(1, 1, 2.0, 4),
+        row(2, 0, 2.0, 3),
+        row(2, 1, 2.0, 3),
     ]
-    assert winners(rows) == {"class": {"ssd": {"alpha": 2}}}
+    assert winners(rows, [0, 1]) == {"class": {"ssd": {"alpha": 2}}}
+
+
+def test_a_point_needs_every_seed_to_win():
+    whole = [row(0, 0, 9.0, 1), row(0, 1, 9.0, 1)]
+    assert winners([*whole, row(1, 0, 1.0, 1)], [0, 1]) == {"class": {"ssd": {"alpha": 0}}}
+    diverged = [row(1, 0, 1.0, 1), row(1, 1, math.inf, None)]
+    assert winners([*diverged, *whole], [0, 1]) == {"class": {"ssd": {"alpha": 0}}}
+    assert winners(diverged, [0, 1]) == {}
 
 
 def test_the_grid_is_about_methods_of_the_suites():

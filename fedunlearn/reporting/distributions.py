@@ -18,9 +18,10 @@ WIDE = 100  # characters from which the 95th percentiles have room
 REFERENCES = (TRUNK, *CONTROLS, *RETRAINED)
 KINDS = {"forget": "forgotten", "retain": "retained", "test": "test"}
 READING = (
-    "KLoM: divergence of the margins per sample, mean{percentile}. U-LiRA: the AUC with which an attacker, the other "
-    "models being shadows{pooled}, tells an unlearned from a retrained model by one sample, and the true positive rate "
-    "at 1% false ones; on test samples, how different the models are anyway. Score: of the NeurIPS 2023 competition. "
+    "KLoM: divergence of the margins per sample in nats, mean{percentile}. U-LiRA: the AUC with which an attacker, the "
+    "other models being shadows{pooled}, tells an unlearned from a retrained model by one sample, and the true "
+    "positive rate at 1% false ones; on test samples, how different the models are anyway. Score: of the NeurIPS 2023 "
+    "competition. "
     "Few models look different by chance: compare with retrain-other-init, which never saw the data either."
 )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from fedunlearn.judging.forgetting.compare import retained_test_accuracy
+from fedunlearn.judging.forgetting.cost import DURING_TRAINING, speed_up
 from fedunlearn.judging.groups import Group, group_cells
-from fedunlearn.judging.metric import number
+from fedunlearn.judging.metric import finite_or_none, number
 from fedunlearn.names import CONTROLS, RETRAINED, TRUNK
 
 Results = Mapping[str, Any]
@@ -18,10 +20,13 @@ Results = Mapping[str, Any]
 FEWEST = 4  # methods that make a suite
 REFERENCES = (TRUNK, *RETRAINED, "control")
 SHARES = (
-    "forget_accuracy", "retain_accuracy", "test_accuracy", "backdoor_success", "average_gap", "mia_efficacy",
+    "forget_accuracy", "retain_accuracy", "test_retain_accuracy", "backdoor_success", "average_gap", "mia_efficacy",
+    "mia_auc", "stopped",
 )  # fmt: skip
-COSTS = ("rounds", "bytes", "client_seconds", "server_bytes", "speed_up")
+COSTS = ("rounds", "bytes", "client_seconds", "server_seconds", "server_bytes", "speed_up")
 SCOPES = {"class": "a class", "client": "a client", "sample": "single samples"}
+KNOWN = {"class": "forget_accuracy", "client": "backdoor_success"}  # what shows that it was not forgotten, by scope
+MARGIN = 0.01  # by which it may be above the retrained models
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,15 @@ class Method:
         name: in the registry.
         cells: in how many cells it was finished.
         figures: by measure (`SHARES`, `COSTS`); those that are known in no cell are left out.
+        own_trunk: whether it trains in a way of its own, which its costs leave out.
+        foresees: whether that training must know the request.
     """
 
     name: str
     cells: int
     figures: Mapping[str, Figure]
+    own_trunk: bool = False
+    foresees: bool = False
 
     def mean(self, measure: str) -> float | None:
         """Return a measure's mean, None where it is not known."""
@@ -68,6 +77,8 @@ class Suite:
         references: trunk, retrained models and control, as far as they were run.
         methods: the closest to retraining first.
         floor: by how much retraining differs from itself (`average_gap_floor`), None where it is not known.
+        limits: what a method may at most still know, by measure: as much as the retrained model that knows most of
+            it, and a point.
     """
 
     group: str
@@ -76,6 +87,7 @@ class Suite:
     references: tuple[Method, ...]
     methods: tuple[Method, ...]
     floor: float | None
+    limits: Mapping[str, float]
 
     @property
     def rows(self) -> tuple[Method, ...]:
@@ -88,9 +100,15 @@ class Suite:
         return tuple(name for name in (*SHARES, *COSTS) if any(name in method.figures for method in self.methods))
 
     def within_floor(self, method: Method) -> bool:
-        """Return whether a method is as close to retraining as retraining is to itself."""
+        """Return whether a method is as close to retraining as retraining is to itself, and knows no more than it.
+
+        It must have been finished in every cell: where it diverged it was not close.
+        """
         gap = method.mean("average_gap")
-        return not method.reference and gap is not None and self.floor is not None and gap <= self.floor
+        if method.reference or gap is None or self.floor is None or method.cells < self.cells:
+            return False
+        known = [(method.mean(measure), limit) for measure, limit in self.limits.items()]
+        return gap <= self.floor and all(value is not None and value <= limit for value, limit in known)
 
     def reference(self, name: str) -> Method | None:
         """Return a reference by name, None where it was not run."""
@@ -138,8 +156,8 @@ def _title(group: Group) -> str:
 def _suite(group: Group, title: str) -> Suite:
     references = [_row(name, group) for name in REFERENCES]
     methods = [_row(name, group) for name in _methods(group)]
-    floor = _figure(
-        branch["metrics"].get("average_gap_floor") for results in group.cells for branch in results["branches"]
+    floor = _mean(
+        _mean(branch["metrics"].get("average_gap_floor") for branch in results["branches"]) for results in group.cells
     )
     return Suite(
         group.label,
@@ -147,8 +165,24 @@ def _suite(group: Group, title: str) -> Suite:
         len(group.cells),
         tuple(row for row in references if row.cells),
         tuple(sorted(methods, key=_distance)),
-        None if floor is None else floor.mean,
+        floor,
+        _limits(group),
     )
+
+
+def _limits(group: Group) -> dict[str, float]:
+    """Return what methods may at most still know; empty where single samples go, or no backdoor was planted."""
+    scopes = {request.get("scope", "sample") for results in group.cells for request in results["requests"]}
+    retrained = [[b for b in results["branches"] if b["name"] in RETRAINED] for results in group.cells]
+    limits = {}
+    for measure in (KNOWN[scope] for scope in KNOWN if scope in scopes):
+        by_branch: dict[str, list[float | None]] = defaultdict(list)
+        for branch in (branch for found in retrained for branch in found):
+            by_branch[branch["id"]].append(_value(branch, measure))
+        means = [mean for values in by_branch.values() if (mean := _mean(values)) is not None]
+        if means:
+            limits[measure] = max(means) + MARGIN
+    return limits
 
 
 def _distance(method: Method) -> tuple[float, float, str]:
@@ -164,13 +198,44 @@ def _row(name: str, group: Group) -> Method:
     figures = {
         measure: _figure(_mean(_value(branch, measure) for branch in found) for found in finished)
         for measure in (*SHARES, *COSTS)
+        if measure != "speed_up"
     }
-    return Method(name, len(finished), {measure: figure for measure, figure in figures.items() if figure is not None})
+    branches = [branch for found in finished for branch in found]
+    costs = [branch.get("cost", {}) for branch in branches]
+    foresees = any(cost.get("note") == DURING_TRAINING for cost in costs)
+    figures["speed_up"] = None if foresees or name == TRUNK else _speed_up(name, group)
+    return Method(
+        name,
+        len(finished),
+        {measure: figure for measure, figure in figures.items() if figure is not None},
+        any(cost.get("prepared", {}).get("rounds") for cost in costs),
+        foresees,
+    )
+
+
+def _speed_up(name: str, group: Group) -> Figure | None:
+    """Compare the means over the cells; a mean of factors would be that of the cell with the least work."""
+    pairs = [[_seconds(results, names) for names in (RETRAINED, (name,))] for results in group.cells]
+    known = [(retrained, own) for retrained, own in pairs if retrained is not None and own is not None]
+    if not known:
+        return None
+    retrained, own = np.mean(known, axis=0)
+    factor = finite_or_none(speed_up(float(retrained), float(own)))
+    return None if factor is None else Figure(factor, None, len(known))
+
+
+def _seconds(results: Results, names: Sequence[str]) -> float | None:
+    return _mean(_value(branch, "client_seconds") for branch in results["branches"] if branch["name"] in names)
 
 
 def _value(branch: Mapping[str, Any], measure: str) -> float | None:
     if measure in COSTS and branch["name"] == TRUNK:  # has not unlearned anything
         return None
+    if measure == "test_retain_accuracy":
+        return finite_or_none(retained_test_accuracy(branch["metrics"]))
+    if measure == "stopped":
+        stopped = branch["details"].get("stopped")
+        return stopped and stopped["answers"] / stopped["of"]
     found: Mapping[str, float | None] = branch["metrics"] if measure in SHARES else branch.get("cost", {})
     return found.get(measure)
 

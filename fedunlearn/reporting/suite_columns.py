@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fedunlearn.reporting.formats import DASH
+from fedunlearn.reporting.formats import DASH, listed
 from fedunlearn.reporting.suite import SHARES, Method, Suite
+
+DAGGER = "\u2020"  # behind a method with a training of its own
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,32 @@ class Column:
 
 COLUMNS = (
     Column("forget_accuracy", "forgotten", "accuracy on the forgotten training samples", 9),
-    Column("backdoor_success", "backdoor", "test pictures that the trigger turns into the backdoor's class", 8),
+    Column(
+        "backdoor_success", "backdoor", "test pictures of other classes that the trigger turns into the backdoor's", 8
+    ),
     Column("retain_accuracy", "retained", "accuracy on the retained training samples", 9),
-    Column("test_accuracy", "test", "accuracy on test samples", 5),
-    Column("mia_efficacy", "MIA", "forgotten samples that a membership classifier takes for never seen", 2),
+    Column("test_retain_accuracy", "test", "accuracy on test samples of classes that were not forgotten", 5),
+    Column(
+        "mia_efficacy",
+        "MIA",
+        "forgotten samples that a membership classifier takes for never seen; compare with retrain: "
+        "higher is not better",
+        2,
+    ),
+    Column(
+        "mia_auc",
+        "AUC",
+        "how often the model is surer of a forgotten sample than of an unseen one of its class; 0.50: like unseen",
+        3,
+    ),
     Column("average_gap", "gap", "mean distance of accuracies and MIA to the retrained models, in points", 7),
     Column("rounds", "rounds", "rounds with clients", 4),
     Column("bytes", "sent", "bytes to and from the clients", 3),
     Column("client_seconds", "work", "seconds that the clients computed", 6),
-    Column("server_bytes", "stored", "what the server must have kept of training", 1),
+    Column("server_seconds", "server", "seconds that the server itself worked, rounds of clients not counted", 1),
+    Column("server_bytes", "stored", "what the server must have kept of training; none: none beside the model", 1),
     Column("speed_up", "faster", "how many times less client work than retraining", 4),
+    Column("stopped", "stopped", "answers in which the method's own stop rule ended the ascent", 1),
 )
 
 
@@ -74,6 +92,8 @@ def cell(method: Method, measure: str) -> Cell:
     figure = method.figures.get(measure)
     if figure is None:
         return Cell(DASH)
+    if measure == "mia_auc":
+        return Cell(f"{figure.mean:.2f}", "" if figure.spread is None else f"{figure.spread:.2f}")
     if measure in SHARES:
         spread = "" if figure.spread is None else f"{100 * figure.spread:.1f}"
         return Cell(f"{100 * figure.mean:.1f}", spread)
@@ -85,10 +105,15 @@ def _cost(measure: str, value: float) -> str:
         return size(value)
     if measure == "rounds":
         return f"{value:g}"
-    return f"{_short(value)}{' s' if measure == 'client_seconds' else 'x'}"
+    if measure.endswith("seconds"):
+        return f"{_short(value)} s"
+    return f"{_short(value)}x"
 
 
 def _short(value: float) -> str:
+    """Return three digits or so; what would read as nothing is `<0.01`."""
+    if value < 0.005:
+        return "<0.01"
     return f"{value:.{0 if value >= 100 else 1 if value >= 1 else 2}f}"
 
 
@@ -106,18 +131,35 @@ def size(count: float) -> str:
 
 
 def _name(method: Method, cells: int) -> str:
-    return method.name if method.cells == cells else f"{method.name} ({method.cells} of {cells})"
+    name = f"{method.name}{DAGGER if method.own_trunk else ''}"
+    return name if method.cells == cells else f"{name} ({method.cells} of {cells})"
 
 
 def reading(suite: Suite) -> str:
-    """Say what the figures mean, for below the table."""
-    start = "In percent" + (f", \u00b1 the standard deviation over {suite.cells} runs" if suite.cells > 1 else "")
+    """Say what the figures and the signs mean, for below the table; one line for each."""
+    return "\n".join(filter(None, (_order(suite), _own_trunks(suite))))
+
+
+def _own_trunks(suite: Suite) -> str:
+    if not any(method.own_trunk for method in suite.methods):
+        return ""
+    told = [method.name for method in suite.methods if method.foresees]
+    foreseen = f"; {listed(told)} must know the request beforehand" if told else ""
+    return f"{DAGGER} trains in a way of its own, which is not counted{foreseen}."
+
+
+def _order(suite: Suite) -> str:
+    start = "In percent"
+    if suite.cells > 1:
+        start += f", \u00b1 the standard deviation over the runs it finished, {suite.cells} at most"
     if "average_gap" not in suite.measures:
         return f"{start}; sorted by the accuracy on what was forgotten."
     if suite.floor is None:
         return f"{start}; sorted by the gap to retraining, in points."
     best = sum(suite.within_floor(method) for method in suite.methods)
+    verbs = ("are", "know") if best > 1 else ("is", "knows")
     return (
         f"{start}; sorted by the gap to retraining, in points. Retraining differs from itself by "
-        f"{100 * suite.floor:.1f}: {best or 'no'} {'methods are' if best > 1 else 'method is'} as close (*)."
+        f"{100 * suite.floor:.1f}: {best or 'no'} method{'s' if best > 1 else ''} {verbs[0]} as close (*)"
+        f"{f' and {verbs[1]} no more of what was forgotten' if suite.limits else ''}."
     )

@@ -211,7 +211,7 @@ def _legend(suite: Suite) -> list[Markup]:
     if any(suite.within_floor(method) for method in suite.methods):
         entries.append((element("circle", **at(PLAIN), class_="bubble s2"), "as close as retraining to itself", PLAIN))
     if "client_seconds" in suite.measures:
-        entries.append((element("circle", **at(RINGED), class_="ring s1"), "no client work", RINGED))
+        entries.append((element("circle", **at(RINGED), class_="ring s1"), "server alone", RINGED))
         for share in (0.01, 0.1, 1.0):
             radius = _radius_of(share)
             words = f"{share:.0%}" if share < 1 else "100% of retraining's client work, or more"

@@ -183,7 +183,7 @@ def _label(key: str, value: Any) -> str:
 
 
 def trunk_key(scenario: Scenario) -> str:
-    """Return the SHA-256 of everything that decides the trunk's training; cells that share it share the trunk.
+    """Return the SHA-256 of everything that decides the trunk's rounds; cells that share it share the trunk.
 
     Engine, workers, message sizes and time limits are left out, as are the rounds after the first request.
     """
@@ -192,4 +192,5 @@ def trunk_key(scenario: Scenario) -> str:
     decisive["learning-seed"] = scenario.learning_seed
     decisive["federation"] = {key: value for key, value in whole["federation"].items() if key not in CARRIAGE}
     decisive["rounds"] = scenario.trunk_rounds
+    decisive["judged-on"] = scenario.judge.split  # the rounds' accuracies are kept with the trunk
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

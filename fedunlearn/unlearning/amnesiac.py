@@ -8,8 +8,9 @@ mean. `mode = "relabel"`: training on all data, the forgotten ones with random w
 
 Scopes: all; client by extension. Under class scope nearly every shuffled batch holds some of the class: `subtract` then
 goes back almost to the initialisation, unless `last-rounds` says how far. Who takes part: the holders of forgotten
-data, then the retained clients in ordinary rounds. Needs from the server: the model of every round and who took part
-in it (`relabel`: nothing).
+data, then the retained clients in ordinary rounds. Needs from the server: the model of every round and who took part in
+it, rounds x model size on disk (as stored here with the updates: rounds x (clients + 1) x model size); `relabel`:
+nothing. The replies are statistics, which attacks do not see yet.
 
 Deviations (`subtract`): the paper's client logs the changes of its batches. Here it repeats a stored round from that
 round's broadcast, drawing the same batches, and sends the sum over the marked ones. That is what the log would give
@@ -17,8 +18,11 @@ round's broadcast, drawing the same batches, and sends the sum over the marked o
 computation of the rounds again instead of rounds x local steps x model size on the client's disk. Once data are removed
 they are gone: the rounds before an earlier request are repeated without what that one removed, with other batches than
 the log's; and the rounds of that one's own recovery are not among the stored ones. Holders that do not answer leave
-their part in the model. Batch-norm statistics are not taken back. Where the server has a strategy of its own, what is
-taken back is the part in the mean that entered it.
+their part in the model; only if none ever answers the branch ends. Batch-norm statistics are not taken back. Where the
+server has a strategy of its own, what is taken back is the part in the mean that entered it.
+
+Deviations (`relabel`): batch-norm statistics follow all data, the relabelled ones too. A wrong label may be a class
+that was forgotten, also by an earlier request. Defaults suit small federations; the source's: learning rate 1e-4.
 """
 
 from collections.abc import Mapping
@@ -29,13 +33,14 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from fedunlearn.federation import Federation, Task, Update, Weights
+from fedunlearn.errors import QuorumLost
+from fedunlearn.federation import Federation, Job, Task, Update, Weights
 from fedunlearn.learning import CLIENT_TASKS, LocalClient, LocalTraining
 from fedunlearn.learning.training import gradient, sgd_step
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.unlearning.base import UNLEARNERS, History
 from fedunlearn.unlearning.local import answer, one_pass, optimiser, read, step
-from fedunlearn.unlearning.phases import HoldersUnlearner, LocalSettings, ask, method_task, with_partners
+from fedunlearn.unlearning.phases import HoldersUnlearner, LocalSettings, install, method_task, with_partners
 from fedunlearn.unlearning.random_label import wrong_labels
 from fedunlearn.unlearning.stored import read_round
 from fedunlearn.unlearning.vectors import flatten, moved
@@ -72,6 +77,13 @@ class Amnesiac(HoldersUnlearner):
         """The rounds of relabelling, if any, and the recovery; repeating stored rounds comes beside them."""
         return super().extra_rounds if self.settings.mode == "relabel" else self.recovery_rounds
 
+    def stored_rounds(self, rounds: int) -> range:
+        """Return the rounds whose batches are subtracted: the last ones, or all; none where data are relabelled."""
+        if self.settings.mode == "relabel":
+            return range(0)
+        last = self.settings.last_rounds
+        return range(0 if last is None else max(rounds - last, 0), rounds)
+
     def task(self, before: Weights, history: History) -> Task:
         """Return the training on relabelled data."""
         return method_task("relabelled", self.settings, history.training)
@@ -84,21 +96,32 @@ class Amnesiac(HoldersUnlearner):
         """Return the model after either mode and the recovery."""
         if self.settings.mode == "relabel":
             return super().forget(weights, request, federation, history)
-        weights = moved(weights, -self._marked(federation, history), history.parameters)
-        federation.publish(weights)
+        weights = install(moved(weights, -self._marked(federation, history), history.parameters), federation)
         return history.training.run(federation, weights, self.recovery_rounds)
 
     def _marked(self, federation: Federation, history: History) -> np.ndarray:
-        """Return what the marked batches of the stored rounds brought into the global model, by asking the holders."""
+        """Return what the marked batches of the stored rounds brought into the global model, by asking the holders.
+
+        Raises:
+            QuorumLost: when none of them answers in any round.
+        """
         total = np.zeros_like(flatten(history.initial, history.parameters))
+        asked, answered = 0, 0
         last = self.settings.last_rounds
         for branch, call in history.rounds if last is None else history.rounds[-last:]:
             stored = read_round(history, branch, call)
             holders = [client for client in stored.deltas if federation.num_examples(client, "forget")]
-            if holders:
-                task = repeat_task(call, history)
-                for update in ask(task, stored.broadcast, holders, federation, "all"):
-                    total += stored.shares[update.client_id] * flatten(update.payload, history.parameters)
+            if not holders:
+                continue
+            outcomes = federation.round(
+                repeat_task(call, history), stored.broadcast, dict.fromkeys(holders, Job(view="all"))
+            )
+            updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
+            asked, answered = asked + len(holders), answered + len(updates)
+            for update in updates:
+                total += stored.shares[update.client_id] * flatten(update.payload, history.parameters)
+        if asked and not answered:
+            raise QuorumLost(f"branch {federation.branch}: no holder of forgotten data repeated any stored round")
         return total
 
 

@@ -74,6 +74,10 @@ class Unlearner(ABC):
     While `forget` runs, the request is open on the federation: views `forget` and `retain` mean its data.
     Class attributes declare what the method can do and what it takes; the scenario check and the report read them.
 
+    A method that moves the model otherwise than by ordinary rounds drops `federation.state`, the server optimiser's
+    memory, before any that follow (`phases.install`). Replies of kind "statistics" (importances, sums of gradients or
+    of batch changes, activations, second heads) are not on the observers' tape: attacks do not see them yet.
+
     Attributes:
         Settings: its own settings, written under `unlearning.options.<name>` in a scenario.
         scopes: the kinds of request that it can serve.
@@ -102,6 +106,15 @@ class Unlearner(ABC):
     def extra_rounds(self) -> int:
         """The rounds that it asks for after the trunk, where that is known beforehand; else the scenario's."""
         return self.rounds
+
+    @property
+    def own_models(self) -> int:
+        """How many models of its own making the server must have kept beside the global one."""
+        return 0
+
+    def stored_rounds(self, rounds: int) -> range:
+        """Return of which of the first `rounds` ordinary rounds, from 0, the server must keep what `stores` says."""
+        return range(rounds)
 
     def __call__(
         self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History

@@ -9,7 +9,8 @@ server: nothing.
 
 Deviations: not the server but each client widens the head, in every unlearning round anew with PyTorch's default
 initialisation, and cuts it before it answers: what travels always has K rows. The holders' models are averaged by the
-size of their forgotten data. Batch-norm statistics are frozen.
+size of their forgotten data. Batch-norm statistics are frozen. Defaults suit small federations; the source's: learning
+rate 1e-5, 10 epochs.
 """
 
 from collections.abc import Mapping

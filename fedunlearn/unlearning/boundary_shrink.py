@@ -11,7 +11,7 @@ Deviations: an image that one step of the attack leaves in its class is pushed f
 one that stays is not trained on: with y_nb = y the class would be reinforced. The step is taken in pixels in [0, 1],
 before normalisation. The curvature term and the weighting of samples are left out. The holders' models are averaged by
 the size of their forgotten data. Batch-norm statistics are frozen. Where several classes are forgotten, the nearest may
-be another of them.
+be another of them. Defaults suit small federations; the source's: learning rate 1e-5, 10 epochs.
 """
 
 from collections.abc import Mapping

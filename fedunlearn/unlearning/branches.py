@@ -14,6 +14,7 @@ from fedunlearn.unlearning.finetune import FineTune
 class Control(Unlearner):
     """The same extra rounds on all data, as if nobody had asked for anything."""
 
+    takes_part = "everyone"
     honours = "nothing"
 
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
@@ -25,4 +26,5 @@ class Control(Unlearner):
 class Placebo(FineTune):
     """Fine-tuning after a request of the same size whose samples are spread over all classes."""
 
+    takes_part = "everyone"
     honours = "placebo"

@@ -8,18 +8,20 @@ every sample (`W <- W - mean_i B_i`); biases likewise.
 
 Scopes: all. Who takes part: those that hold forgotten data, during learning and with one reply afterwards. Needs from
 the server: nothing stored, but its own trunk, whose training must know the request: it serves one request in a run.
-There are no rounds of unlearning; the cost of the second head is one more forward pass per round.
+There are no rounds of unlearning. The second head costs its clients one more forward pass per batch while they learn,
+which the reported cost of unlearning leaves out. The replies are statistics, which attacks do not see yet.
 
 Of a client that leaves, every label of B is random: such a head knows nothing, and mixed in it would destroy the first.
-As in the authors' code, B then starts every round from the mean of A and of itself; and alpha is 0.5 there by default,
-0.9 as in that code for samples. Even so it costs the others more than any other scope does.
+As in the authors' code, B then starts every round from the mean of A and of itself, the first one from A; and alpha is
+0.5 there by default, 0.9 as in that code for samples. Even so it costs the others more than any other scope does.
 
 Deviations: only head A trains what is below the heads, so the trunk's model is bit for bit that of ordinary training
-(up to rounding where linear models are trained all at once, which this trunk is not); in the paper both losses do.
-Head B takes its steps after the client's own, in the same batches and with the same step sizes, on the features of
-the client's trained model in evaluation mode; in the paper both heads share their steps. It starts at zero and not at
-random, so that nothing is subtracted that was not learnt. The labels of several forgotten classes take turns. Head B
-stays with its client until the server asks for it; a client that took part in no round has none.
+(up to rounding where linear models are trained all at once, which this trunk is not); in the paper both losses do. Head
+B takes its steps after the client's own, in the same batches and with the same step sizes, on the features of the
+client's trained model in evaluation mode; in the paper both heads share their steps. It starts at zero and not at
+random, so that nothing is subtracted that was not learnt (under client scope at A). A random label is the true one with
+probability 1 / K. The labels of several forgotten classes take turns. Head B stays with its client until the server
+asks for it; a client that took part in no round has none.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 from fedunlearn.unlearning.local import step
-from fedunlearn.unlearning.phases import ask, method_task
+from fedunlearn.unlearning.phases import ask, install, method_task
 
 HEAD = ("head.weight", "head.bias")
 MEMORY = 0.5  # how much of the second head a client that leaves takes into its next round; the rest is the first's
@@ -99,9 +101,7 @@ class FedAU(Unlearner):
         heads = [reply.payload for reply in replies if reply.payload]
         if not heads:
             raise QuorumLost(f"branch {federation.branch}: no client concerned took part in training: no second head")
-        merged = merge(weights, heads, self._share(request))
-        federation.publish(merged)
-        return merged
+        return install(merge(weights, heads, self._share(request)), federation)
 
     def _share(self, request: UnlearningRequest) -> float | None:
         """Return alpha, or None where the second heads are subtracted."""

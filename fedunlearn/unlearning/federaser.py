@@ -5,9 +5,9 @@ Federated Learning Models", IWQoS 2021 (arXiv 2012.13891). Stored round t of cli
 fresh, shorter training from the model under reconstruction gives a direction V; the server applies
 `sum_i w_i * |U_i| * V_i / |V_i|`, w_i proportional to the client's retained samples.
 
-Scopes: client as in the paper; class and sample by extension. Who takes part: the clients of each stored round
-that retain data. Needs from the server: every client's update of every `interval`-th round (rounds x clients x
-model size on disk).
+Scopes: client as in the paper; class and sample by extension. Who takes part: the clients of each stored round that
+retain data. Needs from the server: every client's update and the model of every `interval`-th round (rounds x (clients
++ 1) x model size on disk, rounds being those replayed).
 
 Deviations: the norm is taken per tensor (`norm = "per-layer"`) or over the whole model (`"global"`); the paper
 leaves this open. Round 0 applies the stored updates of clients that never forgot anything, as in the paper; a
@@ -46,6 +46,10 @@ class FedEraser(Unlearner):
 
     Settings = FedEraserSettings
     stores = "updates"
+
+    def stored_rounds(self, rounds: int) -> range:
+        """Return every `interval`-th round."""
+        return range(0, rounds, self.settings.interval)
 
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
         """Return the model rebuilt from the initialisation along the calibrated updates."""

@@ -12,9 +12,10 @@ before, sent along).
 The entropy-maximising v. With q the softmax over the other classes and p the true class's share, the entropy is
 h(p) + (1 - p) H(q); its derivative ln((1 - p) / p) - H(q) vanishes at v = logsumexp(others) - H(q) = sum_c q_c z_c.
 
-Deviations: steps on forgotten data are taken in evaluation mode, so that batch normalisation keeps the statistics
-of all data. Where several clients distil, their answers are weighted by their numbers of forgotten samples; retained
-data of their own (class and sample scope) play no part before the ordinary rounds.
+Deviations: steps on forgotten data are taken in evaluation mode, so that batch normalisation keeps the statistics of
+all data. Where several clients distil, their answers are weighted by their numbers of forgotten samples; retained data
+of their own (class and sample scope) play no part before the ordinary rounds. Defaults suit small federations; the
+source's: learning rate 1e-4.
 """
 
 from collections.abc import Mapping

@@ -7,24 +7,26 @@ forgotten clients, with Delta_t the mean of the clients' changes; for one of N e
 q_t = |Delta_t|^2 / sum_s |Delta_s|^2, so rounds in which the model moved far count most.
 
 Scope: client, whole: a stored update cannot be divided, so a client that asks to forget a part of its data loses all of
-its updates. Who takes part: the server alone. Needs from the server: every client's update of every round (rounds x
-clients x model size on disk).
+its updates. Who takes part: the server alone. Needs from the server: every client's update and the model of every round
+(rounds x (clients + 1) x model size on disk).
 
-Deviations: the paper's gradients are the clients' changes of the model. With unequal clients every mean is weighted as
-in its round. sigma is given (`noise`) and not derived from a privacy budget: the bound on the distance to the retrained
-model that this takes holds constants of the loss that nobody knows for a network. So no guarantee comes with it.
-Clients that an earlier request removed are left out of every mean. Buffers stay as they are; so does the memory of a
-server strategy.
+Deviations: the paper's gradients are the clients' changes of the model. The q_t are normalised over all rounds; the
+paper can also be read so that round t divides by the sum up to t. With unequal clients every mean is weighted as in its
+round. sigma is given (`noise`) and not derived from a privacy budget: the bound on the distance to the retrained model
+that this takes holds constants of the loss that nobody knows for a network. So no guarantee comes with it. Clients that
+an earlier request removed are left out of every mean; one that keeps a part of its data goes on training, and its
+updates are subtracted all the same. Buffers stay as they are.
 """
 
 import numpy as np
 from pydantic import Field
 
 from fedunlearn.federation import Federation, Weights
-from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.phases import install
+from fedunlearn.unlearning.server_draws import server_rng
 from fedunlearn.unlearning.stored import read_round
 from fedunlearn.unlearning.vectors import flatten, inner, moved
 
@@ -54,7 +56,6 @@ class FedRecovery(Unlearner):
             change = stored.mean(parameters)
             correction += inner(change, change) * stored.residual(lambda client: client in gone, parameters)
             total += inner(change, change)
-        noise = rng(history.seed, "unlearning", federation.calls).normal(0.0, self.settings.noise, len(correction))
+        noise = server_rng(federation, history).normal(0.0, self.settings.noise, len(correction))
         unlearned = moved(weights, noise - (correction / total if total else 0.0), parameters)
-        federation.publish(unlearned)
-        return unlearned
+        return install(unlearned, federation)

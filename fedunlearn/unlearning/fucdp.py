@@ -9,8 +9,9 @@ of avgpool(ReLU(channel)). Channels are words, classes are documents: with C cha
 
 The channels with the highest TF * IDF over all layers are pruned, then ordinary rounds follow.
 
-Scope: class. Who takes part: all clients that hold data send activations, the retained ones train. Needs from the
-server: nothing. Only for models with convolutions.
+Scope: class. Who takes part: all clients that hold data, also those without the class, send activations, and with them
+their exact numbers of images of every class; the retained ones train. Needs from the server: nothing. Only for models
+with convolutions. The replies are statistics, which attacks do not see yet.
 
 Deviations: a pruned channel's filter and bias are set to zero, and so are gain and bias of a normalisation layer
 right behind it; shapes are kept. The server sets pruned channels to zero again after every recovery round (clients
@@ -41,7 +42,7 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 from fedunlearn.unlearning.local import read
-from fedunlearn.unlearning.phases import ask, method_task
+from fedunlearn.unlearning.phases import ask, install, method_task
 
 
 class FucdpSettings(Settings):
@@ -85,8 +86,7 @@ class ClassDiscriminativePruning(Unlearner):
         columns = np.flatnonzero(np.isin(held, request.target)).tolist()
         scores = {name: np.max([tf_idf(found[name][:, held], u) for u in columns], axis=0) for name in layers}
         pruned = highest(scores, self.settings.sparsity)
-        weights = zeroed(weights, layers, pruned)
-        federation.publish(weights)
+        weights = install(zeroed(weights, layers, pruned), federation)
         for _ in range(self.extra_rounds):
             weights = zeroed(history.training.run(federation, weights, 1), layers, pruned)
             federation.publish(weights)

@@ -5,12 +5,13 @@ theta' = theta_T - sum_t p_{i,t} Delta_{i,t}, with p the client's weight in the 
 clients); the student starts there and imitates the old model's soft labels, KL(teacher || student) at temperature T.
 
 Scope: client, whole: a stored update cannot be divided, so a client that asks to forget a part of its data loses all of
-its updates. Who takes part: the server alone. Needs from the server: every client's update of every round (rounds x
-clients x model size on disk), and images of its own, without labels (`data.public`). They are disjoint from the
-clients' data; if the forgotten ones were among them, the teacher would teach them again.
+its updates. Who takes part: the server alone. Needs from the server: every client's update and the model of every round
+(rounds x (clients + 1) x model size on disk), and images of its own, without labels (`data.public`). They are disjoint
+from the clients' data; if the forgotten ones were among them, the teacher would teach them again.
 
 Deviations: no ordinary rounds follow; the paper lets training go on. Buffers are not subtracted; the student's
-batch-norm statistics follow the public images. The memory of a server strategy stays.
+batch-norm statistics follow the public images. A client that keeps a part of its data goes on training; a later request
+of its subtracts its stored updates once more.
 """
 
 import numpy as np
@@ -20,12 +21,13 @@ from pydantic import Field
 from fedunlearn.errors import FedUnlearnError
 from fedunlearn.federation import Federation, Weights
 from fedunlearn.models import load_weights, to_weights
-from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 from fedunlearn.unlearning.distillation import divergence
 from fedunlearn.unlearning.local import one_pass, step
+from fedunlearn.unlearning.phases import install
+from fedunlearn.unlearning.server_draws import server_rng
 from fedunlearn.unlearning.stored import read_round
 from fedunlearn.unlearning.vectors import flatten, moved
 
@@ -63,10 +65,8 @@ class KdSubtract(Unlearner):
             stored = read_round(history, branch, call)
             brought_in += stored.contribution(lambda client: client in request.samples, history.parameters)
         skewed = moved(weights, -brought_in, history.parameters)
-        draws = rng(history.seed, "unlearning", federation.calls)
-        unlearned = distil(weights, skewed, images, draws, self.settings, history)
-        federation.publish(unlearned)
-        return unlearned
+        draws = server_rng(federation, history)
+        return install(distil(weights, skewed, images, draws, self.settings, history), federation)
 
 
 def distil(

@@ -7,8 +7,9 @@ NeurIPS 2023 (arXiv 2304.04934). Minimises `CE(D_r) + alpha_t * |theta|_1`,
 Scopes: all. Who takes part: the retained clients. Needs from the server: nothing.
 
 Deviations: a step t of the schedule is a round of the federation, whatever its local epochs. Everything else is the
-federation's own training, so with alpha = 0 this is `finetune`, bit for bit. The norm covers all parameters, biases and
-normalisation layers included, and its subgradient is taken (0 at 0): small weights come to lie around zero, not at it.
+federation's own training, the memory of a server optimiser included, so with alpha = 0 this is `finetune`, bit for bit.
+The norm covers all parameters, biases and normalisation layers included, and its subgradient is taken (0 at 0): small
+weights come to lie around zero, not at it.
 """
 
 from collections.abc import Iterator, Mapping

@@ -12,7 +12,8 @@ from the server: nothing.
 
 Deviations: M_de takes rounds of local epochs under FedSGD too; a few gradients would leave it as random as it was. The
 paper's lambda of 0.95 is for some 56 rounds, after which 5.7 % of the old model are left; the default reaches that in 8
-rounds. M_de is evaluated, and labels data, with its own batch-norm statistics.
+rounds. M_de is evaluated, and labels data, with its own batch-norm statistics. It starts from a draw of the
+initialisation that no retraining starts from. Defaults suit small federations; the source's: learning rate 5e-4.
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 from fedunlearn.unlearning.distillation import teacher
 from fedunlearn.unlearning.local import answer, one_pass, optimiser, parts, read, step
 from fedunlearn.unlearning.phases import LocalSettings, ask, average, method_task
+from fedunlearn.unlearning.server_draws import DEGRADATION
 
 LABELLED_AT_ONCE = 256
 
@@ -61,7 +63,7 @@ class MomentumDegradation(Unlearner):
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
         """Return the degraded and guided model."""
         fedavg = replace(history.training, algorithm="fedavg")
-        degrading = history.fresh(1)
+        degrading = history.fresh(DEGRADATION)
         for number in range(self.settings.rounds + self.settings.recovery_rounds):
             if number < self.settings.rounds:
                 updates = fedavg.collect(federation, degrading, fedavg.task())

@@ -12,7 +12,8 @@ Deviations: ascent has no end of its own and destroys the model, within a few st
 stops by the rule of `StopRule`, asked before every step. Accuracy is the usual end for a class; for samples and clients
 the loss ends it, long before data of many classes are predicted at chance. Both are wide: data whose classes stay
 should be known like unseen data, and where that is known, `stop-accuracy` can say so. Batch-norm statistics are frozen:
-in training mode they would drift towards the forgotten data.
+in training mode they would drift towards the forgotten data. Defaults suit small federations; the source's: learning
+rate 1e-4, 5 epochs.
 """
 
 import math

@@ -12,7 +12,9 @@ step each, the step of the formula. Then all that retain data. Needs from the se
 
 Deviations: the holders' models are averaged. The ascent rests while the stop rule of `neggrad` holds. Batch-norm
 statistics follow the retained data only; the forgotten ones are normalised by them. `alpha` is 0.9 by default, not
-0.95: a client of a small federation takes few steps.
+0.95: a client of a small federation takes few steps. With alpha = 0 it climbs as `neggrad` does but is not that method
+bit for bit: it takes as many steps as passes over the retained data have batches, and answers are weighted by all of a
+client's samples.
 """
 
 import math
@@ -32,7 +34,7 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.unlearning.base import UNLEARNERS, History
 from fedunlearn.unlearning.local import answer, endless, evaluation_mode, optimiser, parts, read, step
 from fedunlearn.unlearning.neggrad import NegGradSettings, StopRule
-from fedunlearn.unlearning.phases import HoldersUnlearner, ask, method_task, with_partners
+from fedunlearn.unlearning.phases import HoldersUnlearner, ask, install, method_task, with_partners
 
 
 class NegGradPlusSettings(NegGradSettings):
@@ -67,8 +69,7 @@ class NegGradPlus(HoldersUnlearner):
             descended = [update for update in updates if update.client_id not in targets]
             if not descended:
                 raise QuorumLost(f"branch {federation.branch}, call {federation.calls}: no retained client answered")
-            weights = add_changes(weights, climbed, descended)
-            federation.publish(weights)
+            weights = install(add_changes(weights, climbed, descended), federation)
         return history.training.run(federation, weights, self.recovery_rounds)
 
 

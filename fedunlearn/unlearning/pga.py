@@ -7,14 +7,16 @@ cross-entropy on its data; after every step it projects back onto |w - w_ref| <=
 mean squared distance from w_ref to ten random initialisations. It stops early when far enough from theta_i.
 
 Scope: client; w_ref needs others who hold none of the forgotten data. Who takes part: the clients that leave, then the
-retained ones in ordinary rounds. Needs from the server: every client's update of the latest round in which one that
-leaves took part together with others.
+retained ones in ordinary rounds. Needs from the server: every client's update and the model of the latest round in
+which one that leaves took part together with others. Who will leave is not known beforehand, so its cost counts all
+rounds: an upper bound (rounds x (clients + 1) x model size on disk), as the latest round of every client would do.
 
 Deviations: w_ref and theta_i are taken relative to the model now, w_ref = theta - (mean change of the stored round -
 mean change of the others in it); right after that round, with the weighted mean as strategy, that is the formula above.
 A client that never took part ascends from the model now. Several clients that leave share one reference without any of
-them, and their answers are averaged. The early stop is given as a share of delta; the authors' code compares the
-squared distance with 2.2, which suits one network. Batch-norm statistics are frozen.
+them, and their answers are averaged; each gets its own theta_i and nobody else's, which the bytes of the round do not
+count. The early stop is given as a share of delta, which suits small federations; the source's: a squared distance of
+2.2 from theta_i, which suits one network. Batch-norm statistics are frozen.
 """
 
 import math
@@ -34,10 +36,9 @@ from fedunlearn.storage import part
 from fedunlearn.unlearning.base import UNLEARNERS, History
 from fedunlearn.unlearning.local import answer, one_pass, optimiser, parts, read
 from fedunlearn.unlearning.phases import HoldersUnlearner, LocalSettings, method_task
+from fedunlearn.unlearning.server_draws import DISTANT
 from fedunlearn.unlearning.stored import StoredRound, read_round
 from fedunlearn.unlearning.vectors import flatten, inner, moved
-
-INITIALISATIONS = 10
 
 
 class PgaSettings(LocalSettings):
@@ -72,14 +73,15 @@ class ProjectedGradientAscent(HoldersUnlearner):
         leaving = federation.holders("forget")
         stored = latest_together(leaving, federation, history)
         reference, own = reference_models(weights, stored, leaving, history)
-        inits = [history.fresh(number) for number in range(1, INITIALISATIONS + 1)]
+        inits = [history.fresh(number) for number in DISTANT]
         radius = math.sqrt(self.settings.radius * mean_square_distance(reference, inits, history.parameters))
         task = self.task(weights, history)
         attachments = {f"reference/{name}": array for name, array in reference.items()}
-        for client, model in own.items():
-            attachments |= {f"own/{client}/{name}": array for name, array in model.items()}
         task = replace(task, settings={**task.settings, "radius": radius}, attachments=attachments)
-        return self.unlearn(task, reference, request, federation, history)
+        federation.private |= own  # unlike attachments, each of these goes to its own client alone
+        unlearned = self.unlearn(task, reference, request, federation, history)
+        federation.private = {client: kept for client, kept in federation.private.items() if client not in own}
+        return unlearned
 
 
 def latest_together(leaving: Sequence[int], federation: Federation, history: History) -> StoredRound | None:
@@ -121,12 +123,15 @@ def mean_square_distance(model: Weights, others: Sequence[Weights], parameters: 
 
 @CLIENT_TASKS.register("pga")
 def ascend(client: LocalClient, settings: Mapping[str, Any]) -> Update:
-    """Projected ascent on what is to be forgotten; sends the weights, the steps taken, and 1 if it stopped early."""
+    """Projected ascent on what is to be forgotten; sends the weights, the steps taken, and 1 if it stopped early.
+
+    The reference is attached, the client's own last model is its private part.
+    """
     local, radius, model = read(PgaSettings, settings), float(settings["radius"]), client.model.eval()
     parameters = dict(model.named_parameters())
     reference, own = (
-        {name: torch.tensor(array, device=client.device) for name, array in part(client.attachments, prefix).items()}
-        for prefix in ("reference/", f"own/{client.client_id}/")
+        {name: torch.tensor(array, device=client.device) for name, array in model.items()}
+        for model in (part(client.attachments, "reference/"), client.private or {})
     )
     mover, draws, (forgotten, _) = optimiser(model, local), client.rng("unlearning"), parts(client)
     steps = 0

@@ -1,9 +1,9 @@
 """The shape that most methods share: those who hold forgotten data unlearn locally, then the others repair.
 
-Client scope: the target clients work on what they are to forget, from the model as it is (target-then-recover); where
-a method's steps need retained data too, the others do that part in the same rounds (`with_partners`). Class and sample
+Client scope: the target clients work on what they are to forget, from the model as it is (target-then-recover); where a
+method's steps need retained data too, the others do that part in the same rounds (`with_partners`). Class and sample
 scope: every holder works on its own forgotten and retained data, the server averages. Either way ordinary rounds on
-retained data follow.
+retained data follow; they begin without the server optimiser's memory (`install`).
 """
 
 from __future__ import annotations
@@ -132,10 +132,17 @@ def ask(task: Task, weights: Weights, clients: Sequence[int], federation: Federa
 
 
 def average(updates: Sequence[Update], federation: Federation) -> Weights:
-    """Return the answers' mean, weighted by their numbers of samples, as the next global model.
-
-    Whatever strategy trained the model: its memory belongs to ordinary rounds.
-    """
+    """Return the answers' mean, weighted by their numbers of samples, as the next global model (see `install`)."""
     new = weighted_mean([update.payload for update in updates], [update.num_examples for update in updates])
-    federation.publish(new)
-    return new
+    return install(new, federation)
+
+
+def install(weights: Weights, federation: Federation) -> Weights:
+    """Publish and return a global model that did not come of an ordinary round, and drop the server optimiser's memory.
+
+    That memory (momentum, second moments) was made of updates from the forgotten data too, and it belongs to a path
+    that the model has left: the ordinary rounds that follow begin with none. Methods that only train on keep it.
+    """
+    federation.publish(weights)
+    federation.state = None
+    return weights

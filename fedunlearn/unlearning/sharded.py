@@ -5,16 +5,19 @@ Source: Bourtoule, Chandrasekaran, Choquette-Choo, Jia, Travers, Zhang, Lie and 
 of clients, dealt at random; each trains its own model from the same initialisation, in as many rounds and with the same
 settings as the ordinary trunk. A request retrains the shards that hold forgotten data, from the initialisation and with
 the batches and the sampling of the first time: afterwards each is, bit for bit, what it would be had the data never
-been there. Of a class that everybody holds, that is all of them.
+been there, for the shards as they were dealt (the deal itself looks at who holds data). Of a class that everybody
+holds, that is all of them.
 
 Scopes: all. Who takes part: the retained clients of the shards concerned. Needs from the server: one model per shard,
-which it keeps itself on its own trunk. Cost: every shard's round counts as a round, though shards could train side by
-side; training the trunk costs nothing here, as elsewhere. Requests may follow one another: rounds in between and
-afterwards train each shard apart, and belong to what a later request repeats.
+which it keeps itself on its own trunk. Cost: every shard's round counts as a round, so training is shards x rounds of
+them, though shards could train side by side; training the trunk costs nothing here, as elsewhere. Requests may follow
+one another: rounds in between and afterwards train each shard apart, and belong to what a later request repeats.
 
 Deviations: the shards' models are merged into one by their mean, weighted by retained samples, where SISA lets them
-vote: a federation ships one model. The mean is worse than the vote where the models have come far apart. Shards are not
-cut into slices. In each round a shard asks its share of the clients per round, rounded up, and so with the quorum.
+vote: a federation ships one model. The mean is worse than the vote where the models have come far apart. That mean is
+what is published, after every round of the shards that train; their own models are published nowhere, though who
+watches the wire sees them on their way to the shard's clients. Shards are not cut into slices. In each round a shard
+asks its share of the clients per round, rounded up, and so with the quorum.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.rounds import OrdinaryRounds
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.phases import install
 
 
 class ShardedSettings(Settings):
@@ -46,6 +50,12 @@ class Sharded(Unlearner):
 
     Settings = ShardedSettings
     own_trunk = True
+
+    @property
+    def own_models(self) -> int:
+        """One per shard; fewer where there are fewer clients than shards."""
+        shards: int = self.settings.shards
+        return shards
 
     def prepare(self, request: UnlearningRequest, federation: Federation, history: History) -> tuple[Weights, History]:
         """Deal the clients to shards and train them; the request is not foreseen."""
@@ -106,9 +116,8 @@ class Shard:
     def train(self, federation: Federation, view: DataView) -> None:
         """Take the federation's next call for one round; a shard that has no data left stays as it is."""
         if self.rounds.holders(federation, view):
-            federation.state = self._state
-            self.model = self.rounds.run(federation, self.model, 1, view)
-            self._state, federation.state = federation.state, None
+            updates = self.rounds.collect(federation, self.model, self.rounds.task(), view)
+            self.model, self._state = federation.next_model(self.model, updates, self._state)
 
     def size(self, federation: Federation, view: DataView) -> int:
         """Return how many samples the shard has."""
@@ -147,8 +156,10 @@ class ShardedRounds(OrdinaryRounds):
             for place in chosen:
                 federation.calls = number * len(self.shards) + place
                 self.shards[place].train(federation, view)
-        federation.calls = rounds.stop * len(self.shards)
+            federation.calls = (number + 1) * len(self.shards)
+            install(self._mean(federation, view), federation)
+        return self._mean(federation, view)
+
+    def _mean(self, federation: Federation, view: DataView) -> Weights:
         sizes = [shard.size(federation, view) for shard in self.shards]
-        mean = weighted_mean([shard.model for shard in self.shards], sizes)
-        federation.publish(mean)
-        return mean
+        return weighted_mean([shard.model for shard in self.shards], sizes)

@@ -19,7 +19,9 @@ rollback only, for those that left before and those that leave now together: wha
 among the stored rounds. The paper keeps that branch as well, and so may go back less far. As many rounds as the
 rollback lost are trained again, or `retraining-rounds`; the paper trains to a given accuracy. Where the clients never
 took part the model is returned as it is, without noise. The mean is the weighted one: under a server strategy the bound
-does not hold, and its memory is dropped. Buffers go back with the model.
+does not hold, and its memory is dropped. Buffers go back with the model. Each round's distance is
+deliberately that of the two means after aggregation: exact, not a bound by the length of the client's own change. With
+the default sigma and epsilon a small federation usually goes back to its first rounds.
 """
 
 import math
@@ -28,10 +30,11 @@ from collections.abc import Callable
 from pydantic import Field
 
 from fedunlearn.federation import Federation, Weights
-from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.phases import install
+from fedunlearn.unlearning.server_draws import server_rng
 from fedunlearn.unlearning.stored import StoredRound, read_round
 from fedunlearn.unlearning.vectors import flatten, moved, norm
 
@@ -78,10 +81,8 @@ class Sifu(Unlearner):
         limit = psi_star(chosen.noise, chosen.epsilon, chosen.delta or 1 / federation.num_clients)
         last = max(t for t in within_reach if influence[t] <= limit)
         back = weights if last == total else history.archive.read(*history.rounds[last])[0]
-        draws, size = rng(history.seed, "unlearning", federation.calls), len(flatten(back, parameters))
-        noisy = moved(back, draws.normal(0.0, chosen.noise, size), parameters)
-        federation.publish(noisy)
-        federation.state = None
+        draws, size = server_rng(federation, history), len(flatten(back, parameters))
+        noisy = install(moved(back, draws.normal(0.0, chosen.noise, size), parameters), federation)
         rounds = total - last if chosen.retraining_rounds is None else chosen.retraining_rounds
         return history.training.run(federation, noisy, rounds)
 

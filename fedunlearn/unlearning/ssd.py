@@ -6,8 +6,8 @@ gradient, F_f over the forgotten data, F_D over all of them. Where F_f > alpha *
 min(lambda * F_D / F_f, 1).
 
 Scopes: all. Who takes part: the clients that hold forgotten data send F_f, all that hold data send F_D. The server
-weights a client's importances by its number of batches, so the aggregate is the mean over the batches of all
-clients. Needs from the server: nothing.
+weights a client's importances by its number of batches, so the aggregate is the mean over the batches of all clients.
+Needs from the server: nothing. The replies are statistics, which attacks do not see yet.
 
 Deviations: the squared gradient of a batch is no mean of per-sample squares and shrinks with the batch, so one
 batch size serves both sets. Gradients are taken in evaluation mode: no buffer moves, and no sample's gradient
@@ -28,7 +28,7 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
 from fedunlearn.unlearning.local import one_pass, read
-from fedunlearn.unlearning.phases import ask, method_task
+from fedunlearn.unlearning.phases import ask, install, method_task
 
 
 class SsdSettings(Settings):
@@ -45,7 +45,7 @@ class SelectiveSynapticDampening(Unlearner):
     """Dampen the weights that matter more to the forgotten data than to all data."""
 
     Settings = SsdSettings
-    takes_part = "holders and retained"
+    takes_part = "everyone"
 
     @property
     def extra_rounds(self) -> int:
@@ -62,8 +62,7 @@ class SelectiveSynapticDampening(Unlearner):
             for name in weights
             if name in history.parameters
         }
-        federation.publish(dampened)
-        return history.training.run(federation, dampened, self.extra_rounds)
+        return history.training.run(federation, install(dampened, federation), self.extra_rounds)
 
 
 @CLIENT_TASKS.register("ssd")

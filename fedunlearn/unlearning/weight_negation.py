@@ -14,6 +14,7 @@ are left as they are: they belong to other activations until the recovery's trai
 from fedunlearn.federation import Federation, Weights
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.phases import install
 
 
 @UNLEARNERS.register("not")
@@ -22,8 +23,7 @@ class WeightNegation(Unlearner):
 
     def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
         """Return the model after negation and `rounds` ordinary rounds."""
-        negated = negate_first_layer(weights, history.parameters)
-        federation.publish(negated)
+        negated = install(negate_first_layer(weights, history.parameters), federation)
         return history.training.run(federation, negated, self.rounds)
 
 

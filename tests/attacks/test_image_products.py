@@ -45,7 +45,7 @@ def test_angle_and_derivative_are_those_of_the_gradients(name, trials, images, l
     labels = torch.from_numpy(rng.integers(0, CLASSES, (trials, images)))
     parameters = {n: p for n, p in model.named_parameters() if n != lacking}
     observed = {n: torch.from_numpy(rng.normal(size=tuple(p.shape))) for n, p in parameters.items()}
-    found = CosineDistance(model, observed)(candidates, labels)
+    found = CosineDistance(model, observed)((candidates - model.mean) / model.std, labels)
     (slope,) = torch.autograd.grad(found.sum(), candidates)
     for trial in range(trials):
         loss = model.loss(candidates[trial], labels[trial])

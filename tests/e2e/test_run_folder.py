@@ -104,12 +104,14 @@ def test_every_branch_is_compared_with_the_retrained_models(finished):
         assert all(
             branch["metrics"][name] is not None
             for name in (
-                "mia_efficacy", "average_gap", "average_gap_floor", "zrf", "activation_distance", "completeness",
-                "js_to_retrain", "fingerprint_tv",
+                "mia_efficacy", "mia_auc", "average_gap", "average_gap_floor", "zrf", "activation_distance",
+                "completeness", "js_to_retrain", "fingerprint_tv",
             )
         )  # fmt: skip
     assert branches["retrain"]["metrics"]["average_gap"] == branches["retrain"]["metrics"]["average_gap_floor"]
-    assert branches["retrain"]["cost"]["speed_up"] == 1
+    retraining = [branches[name]["cost"]["client_seconds"] for name in ("retrain", "retrain-other-init")]
+    for name, seconds in zip(("retrain", "retrain-other-init"), retraining, strict=True):
+        assert branches[name]["cost"]["speed_up"] == np.mean(retraining) / seconds
 
 
 def test_serving_the_requests_has_a_price(finished):
@@ -123,4 +125,25 @@ def test_serving_the_requests_has_a_price(finished):
     assert {name for name, entry in cost.items() if entry["server_bytes"]} == {"federaser"}
     model = (finished / "checkpoints" / "trunk.safetensors").stat().st_size
     rounds, clients = 3, 5
+    assert all(entry["prepared"] == {"rounds": 0, "bytes": 0, "client_seconds": 0} for entry in cost.values())
+    assert cost["trunk"]["server_seconds"] == 0
+    assert all(cost[name]["server_seconds"] > 0 for name in cost if name != "trunk")
     assert 0.9 * model < cost["federaser"]["server_bytes"] / (rounds * (clients + 1)) < model
+
+
+def test_costs_tell_what_methods_do_before_the_request_and_when_they_stop(tmp_path):
+    changes = ["attacks=[]", "probes=[]", "observers=[]", 'federation.engine="inline"', "output.tensorboard=false"]
+    changes += ['unlearning.methods=["sharded", "fedau", "neggrad"]', 'unlearning.references=["retrain"]']
+    changes += ['requests=[{round=3, scope="client", target={clients=[1]}}]', "unlearning.options={sharded={shards=3}}"]
+    run("run", SCENARIO, "--out", tmp_path / "run", *(f"--set={change}" for change in changes))
+    told = results(tmp_path / "run")
+    jsonschema.validate(told, schema())
+    branches = {branch["id"]: branch for branch in told["branches"]}
+    cost = {name: branch["cost"] for name, branch in branches.items()}
+    prepared = {name: entry["prepared"]["rounds"] for name, entry in cost.items()}
+    assert prepared == {"trunk": 0, "sharded": 3 * 3, "fedau": 3, "neggrad": 0, "retrain": 0}
+    assert (cost["fedau"]["speed_up"], cost["fedau"]["note"]) == (None, "its work is done during training")
+    assert cost["sharded"]["server_bytes"] > 0 == cost["neggrad"]["server_bytes"]
+    assert {name for name, branch in branches.items() if "stopped" in branch["details"]} == {"neggrad"}
+    stopped = branches["neggrad"]["details"]["stopped"]
+    assert 0 <= stopped["answers"] <= stopped["of"] <= cost["neggrad"]["rounds"]

@@ -5,12 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.metrics import roc_auc_score
 from sklearn.svm import SVC
 
 from fedunlearn.judging.forgetting.compare import FinalModel, compare
 from fedunlearn.judging.forgetting.cost import server_bytes, speed_up
 from fedunlearn.judging.forgetting.gap import average_gap, noise_floor
+from fedunlearn.judging.forgetting.membership_auc import mia_auc
 from fedunlearn.judging.forgetting.membership_efficacy import MOST, mia_efficacy
+from fedunlearn.judging.forgetting.modified_entropy import modified_entropy
 
 FIGURES = arrays(np.float64, 4, elements=st.floats(0, 1))
 
@@ -110,7 +113,7 @@ def test_a_method_that_is_the_retrained_model_is_ideal():
     models = MODELS | {"method": MODELS["retrain"]}
     found = compare(models, ["retrain"], MODELS["retrain"].forgotten)
     assert found["method"] | {"mia_efficacy": None} == {
-        "mia_efficacy": None, "average_gap": 0, "average_gap_floor": None, "zrf": 1,
+        "mia_efficacy": None, "mia_auc": None, "average_gap": 0, "average_gap_floor": None, "zrf": 1,
         "activation_distance": 0, "completeness": 1, "js_to_retrain": 0, "fingerprint_tv": 0,
     }  # fmt: skip
     alone = found["retrain"]
@@ -141,6 +144,42 @@ def test_what_the_server_must_have_kept():
     updates = [5, 4, 5]
     stored = {stores: server_bytes(stores, 1000, updates) for stores in ("nothing", "models", "updates")}
     assert stored == {"nothing": 0, "models": 3000, "updates": 17_000}
+    assert server_bytes("updates", 1000, []) == 0
+    assert server_bytes("nothing", 1000, updates, own_models=3) == 3000
+
+
+SURE, DOUBT, UNSURE = [0.98, 0.01, 0.01], [0.6, 0.2, 0.2], [0.3, 0.4, 0.3]
+TURN = [2, 0, 1]  # of the columns, so that another class is the true one
+
+
+def test_the_auc_is_that_of_scikit_learn_where_classes_are_mixed_alike():
+    kinds = draws().dirichlet(np.ones(4), (2, 60))
+    labels = np.arange(60) % 4
+    entropies = -np.concatenate([modified_entropy(kind, labels) for kind in kinds])
+    expected = roc_auc_score(np.repeat([1, 0], 60), entropies)
+    assert mia_auc(kinds[0], labels, kinds[1], labels) == pytest.approx(expected)
+    assert mia_auc(kinds[1], labels, kinds[0], labels) == pytest.approx(1 - expected)
+    assert mia_auc(kinds[0], labels, kinds[0], labels) == pytest.approx(0.5)
+
+
+def test_the_auc_says_whether_forgotten_samples_are_still_known():
+    zeros = np.zeros(4, int)
+    assert mia_auc(np.array([SURE] * 4), zeros, np.array([DOUBT] * 4), zeros) == 1
+    assert mia_auc(np.array([UNSURE] * 4), zeros, np.array([DOUBT] * 4), zeros) == 0
+
+
+def test_how_hard_the_forgotten_classes_are_does_not_tell():
+    easy, hard = np.array(SURE), np.array(UNSURE)[TURN]  # as they are of classes 0 and 1, seen or unseen
+    forgotten, own = np.array([hard] * 9 + [easy]), np.array([1] * 9 + [0])
+    unseen, others = np.array([hard] * 2 + [easy] * 20), np.array([1] * 2 + [0] * 20)
+    assert mia_auc(forgotten, own, unseen, others) == pytest.approx(0.5)
+
+
+def test_only_classes_that_have_both_kinds_are_compared():
+    forgotten, unseen = np.array([SURE, SURE]), np.array([DOUBT, SURE])
+    assert mia_auc(forgotten, np.array([0, 2]), unseen, np.array([0, 1])) == 1
+    assert np.isnan(mia_auc(forgotten, np.array([2, 2]), unseen, np.array([0, 1])))
+    assert np.isnan(mia_auc(forgotten[:0], np.zeros(0, int), unseen, np.array([0, 1])))
 
 
 def test_speed_up():

@@ -56,6 +56,7 @@ def stage():
         scenario=SimpleNamespace(
             observers=[Named("updates", ("candidates",))], attacks=[settings("stub")], probes=(), judge=JudgeSettings()
         ),
+        unseen=outside[50:900],
         splits=SimpleNamespace(train=np.arange(600), public=outside[:50], test=outside[50:900], judge=outside[900:]),
         dataset=SimpleNamespace(
             images=lambda ids: IMAGES[ids], labels=lambda ids: LABELS[ids], num_classes=CLASSES, image_shape=SHAPE
@@ -137,6 +138,15 @@ def test_the_class_of_a_candidate_says_nothing_about_its_membership(attack, tmp_
     np.testing.assert_array_equal(asked[0][1], LABELS[truth.sample_ids])
     shares = np.bincount(LABELS[HELD[0]], minlength=CLASSES)  # non-IID: what a label-reader would go by
     assert roc_auc_score(truth.member, shares[asked[0][1]]) == pytest.approx(0.5)
+
+
+def test_candidates_are_not_taken_from_samples_that_models_are_not_judged_on(attack, stage, tmp_path):
+    stage.unseen = np.arange(650, 900)
+    attack(lambda view, knowledge, rng: Membership(np.zeros(len(knowledge.candidates[1]))), "membership")
+    truth = Answers(tmp_path / "answers").candidates()
+    held_out = truth.sample_ids[~truth.member]
+    assert len(held_out)
+    assert set(held_out) <= set(stage.unseen) | set(stage.splits.judge)
 
 
 def test_no_two_uses_of_the_judges_stream_share_numbers(attack, stage, monkeypatch):

@@ -185,6 +185,7 @@ def test_cells_share_a_trunk_unless_its_training_differs():
     ]
     other: list[dict[str, Any]] = [
         {"seed": 1},
+        {"judge": {"split": "validation"}},
         {"data": {"name": "mnist-5k"}},
         {"partition": {"alpha": 0.6}},
         {"model": {"width": 3}},

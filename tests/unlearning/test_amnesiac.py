@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedunlearn.federation import Federation, Job
+from fedunlearn.errors import QuorumLost
+from fedunlearn.federation import Failure, Federation, Job
 from fedunlearn.journal import Journal
 from fedunlearn.learning import draw_batch, epoch_batches
 from fedunlearn.models import parameter_names
@@ -148,6 +149,35 @@ def test_a_client_that_took_no_part_in_a_round_is_not_asked_about_it(tmp_path):
     chosen = min(took_part[0])
     past.forget({chosen: past.shop.partition[chosen]})
     assert len(past.repeated) == sum(chosen in clients for clients in took_part) < 4
+
+
+class Mute:
+    """An engine whose clients in `silent` do not answer."""
+
+    def __init__(self, engine, silent):
+        self._engine, self._silent = engine, silent
+
+    def deliver(self, order):
+        return [
+            Failure(outcome.client_id, "gone") if outcome.client_id in self._silent else outcome
+            for outcome in self._engine.deliver(order)
+        ]
+
+
+def test_who_does_not_answer_leaves_its_part_in_the_model(tmp_path):
+    past = Past(tmp_path, Workshop(SIZES, MLP), 2)
+    one, two = ({client: past.shop.partition[client]} for client in (0, 2))
+    few = OrdinaryRounds(past.shop.seed, "fedavg", 1, settings=past.history.training.settings)
+    trunk = past.trunk.fork("few")
+    past.model = few.run(trunk, past.start, 4)
+    past.history = replace(past.history, rounds=tuple(("few.0", call) for call in range(3, 7)), training=few)
+    took_part = {client for entry in past.history.rounds for client in read_round(past.history, *entry).deltas}
+    assert {0, 2} <= took_part  # each in rounds of its own
+    answering = past.forget(two)
+    past.trunk._engine = Mute(past.trunk._engine, {0})
+    same(past.forget(one | two), answering)
+    with pytest.raises(QuorumLost, match="no holder of forgotten data"):
+        past.forget(one)
 
 
 def test_relabelling_gives_wrong_labels_to_the_forgotten_data_and_to_nothing_else(monkeypatch):

@@ -7,8 +7,9 @@ from torch.nn import functional as F
 
 from fedunlearn.models import to_weights
 from fedunlearn.unlearning import UNLEARNERS
-from fedunlearn.unlearning.bad_teacher import BAD, REPLICA, BadTeacherSettings, distil
+from fedunlearn.unlearning.bad_teacher import BAD, BadTeacherSettings, distil
 from fedunlearn.unlearning.distillation import divergence
+from fedunlearn.unlearning.server_draws import BAD_TEACHER
 from fedunlearn.unlearning.small_federation import SmallFederation
 from tests.learning.workshop import assert_same
 from tests.unlearning.workbench import carried, local_client
@@ -86,6 +87,6 @@ def test_all_clients_have_one_bad_teacher_that_is_no_other_initialisation(tmp_pa
     weights, history = small.trained
     method = UNLEARNERS["bad-teacher"]
     task = method(method.Settings(), 4).task(weights, history)
-    assert_same(task.attachments, attached(small.fresh(REPLICA)))
+    assert_same(task.attachments, attached(small.fresh(BAD_TEACHER)))
     others = [small.fresh(0), small.fresh(1), weights]
     assert all(not np.array_equal(task.attachments[f"{BAD}head.weight"], other["head.weight"]) for other in others)

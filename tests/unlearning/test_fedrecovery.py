@@ -59,3 +59,12 @@ def test_noise_has_the_given_deviation_and_is_the_same_every_time(tmp_path):
     assert noise.std() == pytest.approx(0.3, rel=0.03)
     assert abs(noise.mean()) < 0.01
     np.testing.assert_array_equal(past.forget("fedrecovery", [0], noise=0.3)[0]["w"], unlearned["w"])
+
+
+def test_a_second_request_in_the_same_call_has_noise_of_its_own(tmp_path):
+    past = trained(tmp_path, np.ones((3, 20_000)), 2)
+    first, branch = past.forget("fedrecovery", [0], noise=0.3)
+    branch.close_request()
+    second, _ = past.forget("fedrecovery", [1], branch=branch, noise=0.3)
+    noises = [unlearned["w"] - past.model["w"] for unlearned in (first, second)]
+    assert abs(np.corrcoef(noises)[0, 1]) < 0.05

@@ -10,6 +10,7 @@ from fedunlearn.federation import Update
 from fedunlearn.models import load_weights
 from fedunlearn.unlearning import UNLEARNERS
 from fedunlearn.unlearning.mode import ModeSettings, degraded, guide
+from fedunlearn.unlearning.server_draws import DEGRADATION
 from fedunlearn.unlearning.small_federation import SmallFederation
 from tests.unlearning.archives import trained
 from tests.unlearning.workbench import branch, carried, ids_of, local_client
@@ -36,7 +37,7 @@ class Frozen:
 @pytest.mark.parametrize("rounds", [1, 4])
 def test_where_nobody_learns_the_mixture_is_all_there_is(tmp_path, rounds):
     past = trained(tmp_path, [(-4.0, 2.0), (3.0, 4.0), (4.0, -3.0)], 2)
-    history = replace(past.history, fresh=lambda replica: {"w": np.full(2, 10.0 * replica)})
+    history = replace(past.history, fresh=lambda replica: {"w": np.full(2, 10.0 if replica == DEGRADATION else np.nan)})
     federation = past.trunk.fork("mode")
     federation._engine = Frozen()
     settings = {"rounds": rounds, "recovery_rounds": 2, "keep": 0.7}
@@ -80,7 +81,7 @@ def test_the_degradation_model_sees_retained_data_only_and_everybody_is_guided(t
     assert [order.task.name for order in orders] == ["train", "mode", "train", "mode", "mode"]
     assert [sorted(order.jobs) for order in orders] == [[0, 2, 3], [0, 1, 2, 3]] * 2 + [[0, 1, 2, 3]]
     assert {job.view for order in orders if order.task.name == "train" for job in order.jobs.values()} == {"retain"}
-    for name, array in history.fresh(1).items():
+    for name, array in history.fresh(DEGRADATION).items():
         np.testing.assert_array_equal(orders[0].weights[name], array)
         np.testing.assert_array_equal(orders[2].weights[name], orders[1].task.attachments[name])
         np.testing.assert_array_equal(orders[4].task.attachments[name], orders[3].task.attachments[name])

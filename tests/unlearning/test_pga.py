@@ -1,14 +1,18 @@
 """PGA: the reference and its radius in closed form, the ball that no step leaves, and the early stop."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fedunlearn.federation import Failure
 from fedunlearn.unlearning import UNLEARNERS, pga
 from fedunlearn.unlearning.pga import PgaSettings, ascend, latest_together, mean_square_distance, reference_models
+from fedunlearn.unlearning.server_draws import DISTANT
 from fedunlearn.unlearning.small_federation import SmallFederation
+from fedunlearn.wire import encode_private
 from tests.unlearning.archives import trained
 from tests.unlearning.workbench import branch, carried, local_client
 
@@ -72,8 +76,8 @@ def ascending(radius, forget=range(20), **settings):
     """Return (update, client, reference) of a client that starts at the reference; its own model lies 1 away."""
     client = local_client(samples=20, forget=forget)
     client.attachments |= {f"reference/{name}": array for name, array in client.weights.items()}
-    client.attachments |= {f"own/0/{name}": array.copy() for name, array in client.weights.items()}
-    client.attachments["own/0/head.bias"][0] += 1
+    client = replace(client, private={name: array.copy() for name, array in client.weights.items()})
+    client.private["head.bias"][0] += 1
     return ascend(client, carried(PgaSettings, **settings) | {"radius": radius}), client
 
 
@@ -112,15 +116,15 @@ def test_it_stops_when_far_enough_from_its_own_last_model():
     update, client = ascending(1.0, learning_rate=0.01, momentum=0.0, batch_size=5, epochs=500, stop=1.2)
     assert update.metrics["stopped"] == 1
     assert 1 < update.metrics["steps"] < 500 * 4
-    own = {name: client.attachments[f"own/0/{name}"] for name in client.weights}
-    assert length(update.payload, own) > 1.2
+    assert length(update.payload, client.private) > 1.2
 
 
 def test_only_the_forgotten_data_are_looked_at(monkeypatch):
     client = local_client(samples=20, forget=(2, 3, 5))
+    client = replace(client, private=client.weights)
     seen, take = [], client.take
     monkeypatch.setattr(client, "take", lambda positions: seen.extend(positions.tolist()) or take(positions))
-    client.attachments |= {f"{kind}{n}": a for n, a in client.weights.items() for kind in ("reference/", "own/0/")}
+    client.attachments |= {f"reference/{name}": array for name, array in client.weights.items()}
     ascend(client, carried(PgaSettings, stop=1000) | {"radius": 1.0})
     assert sorted(seen) == sorted([2, 3, 5] * 5)
 
@@ -135,10 +139,47 @@ def test_the_round_starts_from_the_reference_and_sends_what_the_client_needs(tmp
     assert [sorted(order.jobs) for order in orders] == [[1], [0, 2, 3], [0, 2, 3]]
     stored = latest_together([1], federation, history)
     reference, own = reference_models(weights, stored, [1], history)
-    inits = [history.fresh(number) for number in range(1, 11)]
+    inits = [history.fresh(number) for number in DISTANT]
     expected = math.sqrt(mean_square_distance(reference, inits, history.parameters) / 3)
     assert first.task.settings["radius"] == pytest.approx(expected)
     for name, array in reference.items():
         np.testing.assert_array_equal(first.weights[name], array)
-        np.testing.assert_array_equal(first.task.attachments[f"own/1/{name}"], own[1][name])
+        np.testing.assert_array_equal(first.private[1][name], own[1][name])
     assert unlearned.keys() == weights.keys()
+    assert federation.private == {}
+
+
+class Leaving:
+    """Workers that note what each client is sent beside the model; those who leave and are `absent` do not answer."""
+
+    def __init__(self, engine, absent):
+        self._engine, self._absent, self.sent = engine, absent, {}
+
+    def deliver(self, order):
+        if order.task.name == "pga":
+            self.sent |= {c: (set(order.task.attachments), encode_private(order, [c])) for c in order.jobs}
+        answers = self._engine.deliver(order)
+        return [Failure(o.client_id, "gone") if o.client_id in self._absent else o for o in answers]
+
+    def aggregate(self, weights, updates, state):
+        return self._engine.aggregate(weights, updates, state)
+
+
+@pytest.mark.parametrize("absent", [(), (1,)])
+def test_each_of_those_who_leave_gets_its_own_model_only_and_one_answer_is_enough(tmp_path, absent):
+    small = SmallFederation(tmp_path, rounds=2)
+    weights, history = small.trained
+    asked = small.request("client")
+    asked = replace(asked, target=(1, 2), samples={client: small.held[client] for client in (1, 2)})
+    federation = branch(small, asked)
+    federation._engine = engine = Leaving(federation._engine, absent)
+    unlearner = UNLEARNERS["pga"](PgaSettings(), 3)
+    unlearner(weights, asked, federation, history)
+    assert federation.spent.rounds == unlearner.extra_rounds
+    _, own = reference_models(weights, latest_together([1, 2], federation, history), [1, 2], history)
+    assert sorted(engine.sent) == [1, 2]
+    for client, (attached, private) in engine.sent.items():
+        assert attached == {f"reference/{name}" for name in weights}
+        assert set(private) == {f"{client}/{name}" for name in weights}
+        for name, array in own[client].items():
+            np.testing.assert_array_equal(private[f"{client}/{name}"], array)

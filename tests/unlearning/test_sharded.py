@@ -116,6 +116,19 @@ def test_a_shard_that_has_nothing_left_drops_out(tmp_path):
     assert [1] not in sharded.asked
 
 
+def test_only_the_mean_of_the_shards_is_published(tmp_path):
+    sharded, published = Federation(tmp_path), []
+    sharded.branch.model_listeners.append(lambda _branch, call, model: published.append((call, weights_sha256(model))))
+    sharded.train(2)
+    assert [call for call, _ in published] == [2 * (ROUNDS + 1), 2 * (ROUNDS + 2)]
+    assert published[-1][1] == weights_sha256(sharded.weights)
+    assert not {model for _, model in published} & set(sharded.models)
+    sharded.forget({1: np.arange(48, 96, 5)})
+    assert len(published) == 2 + ROUNDS + 2
+    assert published[-1][1] == weights_sha256(sharded.weights)
+    assert not {model for _, model in published} & set(sharded.models)
+
+
 def test_without_its_own_trunk_it_says_so(tmp_path):
     small = SmallFederation(tmp_path, rounds=1)
     weights, history = small.trained

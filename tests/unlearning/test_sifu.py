@@ -60,7 +60,7 @@ def test_it_goes_back_to_the_last_model_within_the_threshold_and_adds_noise(tmp_
     branch.state = "momentum of forgotten data"
     branch.round_listeners.append(lambda _branch, order, _outcomes: orders.append(order))
     past.forget("sifu", [1], branch=branch, noise=NOISE, epsilon=epsilon, delta=1e-5)
-    noise = rng(0, "unlearning", ROUNDS).normal(0, NOISE, 2)
+    noise = rng(0, "unlearning", ROUNDS, len(CENTRES)).normal(0, NOISE, 2)
     np.testing.assert_array_equal(orders[0].weights["w"], without([], 2)[-1] + noise)
     assert branch.spent.rounds == ROUNDS - 2  # as many as it lost
     assert all(1 not in order.jobs for order in orders)

@@ -84,7 +84,7 @@ def adam(
     its warm-up, and Langevin noise (Yin et al., CVPR 2021); `rngs` draw it, one of each candidate.
     """
     candidates = box(start).clone().requires_grad_()
-    optimiser = torch.optim.Adam([candidates], lr=settings.rate or 0.1)
+    optimiser = torch.optim.Adam([candidates], lr=settings.rate or 0.1, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_schedule(settings))
     best = Best.none_yet(start)
     for done in range(settings.steps):

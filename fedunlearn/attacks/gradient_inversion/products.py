@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedunlearn.attacks.gradient_inversion.convolutions import SharedConvolution, WeightGradients
+from fedunlearn.attacks.gradient_inversion.convolutions import Kernel, SharedConvolution, WeightGradients
+from fedunlearn.models import Classifier
 
 Terms = tuple[Tensor, Tensor]  # product with the observed gradient, own squared norm; (R,) each
 CACHED = 1.5  # a Gram matrix's operations are cheaper than those of writing large gradients by about this factor
@@ -80,12 +81,14 @@ class RecordedConvolution(Recorded):
     def __init__(self, layer: nn.Conv2d, observed: Mapping[str, Tensor]) -> None:
         super().__init__(layer.to(memory_format=torch.channels_last), observed)  # type: ignore[call-overload]
         self._how = (layer.stride, layer.padding)
+        self._kernel = Kernel(layer.weight, *self._how)
         if "weight" in self.observed:
             self.observed["weight"] = observed["weight"].contiguous(memory_format=torch.channels_last)
+            self._other = Kernel(self.observed["weight"], *self._how)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (N, O, h, w)."""
-        return self.record(inputs, SharedConvolution.apply(inputs, self.layer.weight, self.layer.bias, *self._how))
+        return self.record(inputs, SharedConvolution.apply(inputs, self._kernel, self.layer.bias))
 
     def weight_terms(self, outer: Tensor, trials: int) -> Terms:
         """Return the terms by Gram matrices of the positions where there are few of them, else by the gradients."""
@@ -93,7 +96,7 @@ class RecordedConvolution(Recorded):
         positions = outer[:, 0].numel() // trials
         taps = weight[0].numel()
         if CACHED * positions * (taps + len(weight)) < 3 * taps * len(weight):
-            products = SharedConvolution.apply(self.inputs, observed, None, *self._how) * outer
+            products = SharedConvolution.apply(self.inputs, self._other, None) * outer
             return products.flatten(1).sum(1).view(trials, -1).sum(1), self._gram_square(outer, trials)
         gradients = WeightGradients.apply(self.inputs, outer, weight, trials, *self._how).flatten(1)
         return gradients @ observed.flatten(), gradients.square().sum(1)
@@ -150,7 +153,7 @@ class CosineDistance:
         gradient: the observed one, by parameter name, on the model's device; what it lacks counts for nothing.
     """
 
-    def __init__(self, model: nn.Module, gradient: Mapping[str, Tensor]) -> None:
+    def __init__(self, model: Classifier, gradient: Mapping[str, Tensor]) -> None:
         self._model = copy.deepcopy(model).requires_grad_(False)
         self._layers: list[Recorded] = []
         for name, layer in list(self._model.named_modules()):
@@ -161,10 +164,10 @@ class CosineDistance:
                 self._layers += [recorded] if own else []
         self._norm = torch.stack([part.square().sum() for part in gradient.values()]).sum().sqrt()
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the distances (R,) of the mean-loss gradients of images (R, n, C, H, W) with labels (R, n)."""
-        trials = len(images)
-        logits = self._model(images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+    def __call__(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the distances (R,) of the mean-loss gradients of normalised images (R, n, C, H, W), labels (R, n)."""
+        trials, maps = len(inputs), inputs.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        logits = self._model.head(self._model.body(maps))
         loss = F.cross_entropy(logits, labels.flatten(), reduction="sum") / labels.shape[1]
         outputs = [layer.outputs for layer in self._layers]
         derivatives = torch.autograd.grad(loss, outputs, create_graph=True)

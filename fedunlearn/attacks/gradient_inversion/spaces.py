@@ -31,7 +31,8 @@ class Space(ABC):
     grey_noise: Tensor | float
 
     @abstractmethod
-    def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None: ...
+    def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None:
+        self._mean, self._std = model.mean, model.std
 
     @abstractmethod
     def pixels(self, candidate: Tensor) -> Tensor:
@@ -40,6 +41,10 @@ class Space(ABC):
     @abstractmethod
     def candidate(self, pixels: Tensor) -> Tensor:
         """Return the candidate of images."""
+
+    def inputs(self, candidate: Tensor) -> Tensor:
+        """Return the images of a candidate, normalised as the model's body takes them."""
+        return (self.pixels(candidate) - self._mean) / self._std
 
     def picture(self, candidate: Tensor) -> Tensor:
         """Return the picture whose total variation is measured: the candidate itself where it is one."""
@@ -54,7 +59,8 @@ class Normalised(Space):
     """The model's normalised inputs, as in the papers of Zhu et al. and Geiping et al."""
 
     def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None:
-        self._mean, self._std = model.mean, model.std
+        super().__init__(model, image_shape)
+        self._low, self._high = self.candidate(torch.zeros_like(self._mean)), self.candidate(torch.ones_like(self._mean))
         self.grey_noise = 0.1 / self._std
 
     def pixels(self, candidate: Tensor) -> Tensor:
@@ -65,11 +71,20 @@ class Normalised(Space):
         """Return (pixels - mean) / std."""
         return (pixels - self._mean) / self._std
 
+    def inputs(self, candidate: Tensor) -> Tensor:
+        """Return the candidate."""
+        return candidate
+
+    def boxed(self, candidate: Tensor) -> Tensor:
+        """Return the candidate, clamped."""
+        return torch.clamp(candidate, self._low, self._high)
+
 
 class Pixels(Space):
     """The pixels themselves."""
 
     def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None:
+        super().__init__(model, image_shape)
         self.grey_noise = 0.1
 
     def pixels(self, candidate: Tensor) -> Tensor:
@@ -98,6 +113,7 @@ class Whitened(Space):
     exponent: ClassVar[float] = 1.0  # of the amplitudes
 
     def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None:
+        super().__init__(model, image_shape)
         like, (channels, height, width) = model.head.weight, image_shape
         self._rows, self._columns = (cosines(side).to(like) for side in (height, width))
         self._colours = opponent_colours(channels).to(like)

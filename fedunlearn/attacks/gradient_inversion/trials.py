@@ -150,16 +150,15 @@ class Trials:
     def losses(self, candidates: Tensor, own: Tensors) -> Tensor:
         """Return the losses (R,) of candidates (R, copies, n, C, H, W), given what differs between the trials."""
         settings = self._settings
-        pixels = self.space.pixels(candidates)
-        losses, seen = self._distances(pixels, own)
+        losses, seen = self._distances(candidates, own)
         if settings.total_variation:
             losses = losses + settings.total_variation * total_variation(self.space.picture(candidates))
         if settings.l2:
             losses = losses + settings.l2 * root_mean_square(candidates)
         if settings.box:
-            losses = losses + settings.box * out_of_box(pixels)
+            losses = losses + settings.box * out_of_box(self.space.pixels(candidates))
         if settings.epoch_order and self._work.copies > 1:
-            losses = losses + settings.epoch_order * epoch_order(pixels)
+            losses = losses + settings.epoch_order * epoch_order(self.space.pixels(candidates))
         if settings.consistency:
             losses = losses + settings.consistency * root_mean_square(candidates - own["consensus"])
         if seen:
@@ -167,11 +166,11 @@ class Trials:
             losses = losses + settings.batch_norm * statistics_distance(seen, wanted)
         return losses
 
-    def _distances(self, pixels: Tensor, own: Tensors) -> tuple[Tensor, Statistics]:
-        """Return how far the gradients of images are from the observed ones, (R,), and their statistics."""
+    def _distances(self, candidates: Tensor, own: Tensors) -> tuple[Tensor, Statistics]:
+        """Return how far the gradients of candidates are from the observed ones, (R,), and their statistics."""
         if self._told:
-            return self._told(pixels[:, 0], own["labels"][:, 0]), []
-        found, seen = self.gradients(pixels, own["labels"])
+            return self._told(self.space.inputs(candidates).squeeze(1), own["labels"][:, 0]), []
+        found, seen = self.gradients(self.space.pixels(candidates), own["labels"])
         return OBJECTIVES[self._settings.objective](list(found.values()), [own[name] for name in found]), seen
 
     def gradients(self, pixels: Tensor, labels: Tensor) -> tuple[Tensors, Statistics]:

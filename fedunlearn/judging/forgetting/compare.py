@@ -32,12 +32,14 @@ class FinalModel:
         accuracies: on forgotten, retained and test samples, NaN where there are none.
         mia_efficacy: share of the forgotten samples that a membership classifier takes for never seen.
         relearn_steps: until the forgotten samples are known again; None where it was not tried.
+        mia_auc: with which forgotten samples are told from unseen ones.
     """
 
     forgotten: np.ndarray
     accuracies: tuple[float, float, float]
     mia_efficacy: float
     relearn_steps: float | None = None
+    mia_auc: float = NAN
 
     @property
     def figures(self) -> np.ndarray:
@@ -69,6 +71,7 @@ def compare(models: Mapping[str, FinalModel], retrained: Sequence[str], blind: n
         others = [models[other] for other in retrained if other != name]
         metrics = {
             "mia_efficacy": own.mia_efficacy,
+            "mia_auc": own.mia_auc,
             "average_gap": average_gap(own.figures, [other.figures for other in others]),
             "average_gap_floor": floor,
             "zrf": zero_retrain_forgetting(own.forgotten, blind),
