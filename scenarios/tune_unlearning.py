@@ -7,7 +7,8 @@ runs that do not list a method. Point k of every method runs in the same cell, f
 point, in points of accuracy, is its average gap to retraining (on validation data in place of test data) plus how
 much more the model still knows of what it was to forget than the retrained one: of a class its accuracy, of a client
 with a backdoor the backdoor's success. A point that was not finished with every seed, or of which one of these figures
-is unknown, cannot win. Of the others the lowest mean over the seeds wins, then the least work of clients.
+is unknown, cannot win. Of the others the lowest mean over the seeds wins; points within 0.4 of it count
+as equal, and the one with the least work of clients is taken.
 
 Data that come without a test part, such as digits, are split anew with every seed: what is validation data with the
 seeds of tuning may be test data with those of the suite. No sample is both with one seed.
@@ -34,6 +35,7 @@ import tomli_w
 ROOT = Path(__file__).parents[1]
 RUNS = "runs"
 BAD_INPUT = 2  # run_sim.py's exit code
+EQUAL = 0.4  # points of score between which the least work decides
 Table = dict[str, Any]
 
 
@@ -107,22 +109,25 @@ def _with_retained_test(metrics: Mapping[str, float | None]) -> dict[str, float 
 def winners(rows: list[Table], seeds: Iterable[int]) -> dict[str, dict[str, Table]]:
     """Return the best options by run and method; a method without a point that every seed finished is left out."""
     best: dict[str, dict[str, Table]] = {}
-    expected = set(seeds)
     for run, method in dict.fromkeys((row["run"], row["method"]) for row in rows):
         mine = [row for row in rows if (row["run"], row["method"]) == (run, method)]
-        points = {row["point"] for row in mine}
-
-        def rank(point: int, mine: list[Table] = mine) -> tuple[float, float]:
-            same = {row["seed"]: row for row in mine if row["point"] == point}
-            if not expected <= same.keys() or any(math.isinf(row["score"]) for row in same.values()):
-                return math.inf, math.inf
-            work = mean(row["client_seconds"] for row in same.values())
-            return round(mean(row["score"] for row in same.values()), 2), work
-
-        chosen = min(points, key=rank)
-        if rank(chosen)[0] < math.inf:
+        points = _means(mine, set(seeds))
+        lowest = min((score for score, _ in points.values()), default=math.inf)
+        equal = [point for point, (score, _) in points.items() if score <= lowest + EQUAL]
+        if equal:
+            chosen = min(equal, key=lambda point: points[point][1])
             best.setdefault(run, {})[method] = json.loads(next(r["options"] for r in mine if r["point"] == chosen))
     return best
+
+
+def _means(rows: list[Table], seeds: set[int]) -> dict[int, tuple[float, float]]:
+    """Return (mean score, mean client seconds) of every point that all seeds finished."""
+    means = {}
+    for point in {row["point"] for row in rows}:
+        same = {row["seed"]: row for row in rows if row["point"] == point and not math.isinf(row["score"])}
+        if seeds <= same.keys():
+            means[point] = tuple(mean(row[name] for row in same.values()) for name in ("score", "client_seconds"))
+    return means
 
 
 def main() -> None:

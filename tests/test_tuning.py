@@ -114,14 +114,16 @@ def row(point, seed, score, seconds):
     }
 
 
-def test_the_lowest_mean_wins_then_the_least_work():
+def test_of_points_as_good_as_the_best_the_least_work_wins():
     rows = [
         row(0, 0, 1.0, 1),
         row(0, 1, 5.0, 1),
         row(1, 0, 2.0, 4),
         row(1, 1, 2.0, 4),
-        row(2, 0, 2.0, 3),
-        row(2, 1, 2.0, 3),
+        row(2, 0, 2.3, 3),
+        row(2, 1, 2.3, 3),
+        row(3, 0, 2.5, 2),
+        row(3, 1, 2.5, 2),
     ]
     assert winners(rows, [0, 1]) == {"class": {"ssd": {"alpha": 2}}}
 
