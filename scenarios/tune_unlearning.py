@@ -3,12 +3,13 @@
     python scenarios/tune_unlearning.py scenarios/unlearning_suite.toml scenarios/tuning/grid.toml --out runs/tuning
 
 The grid file lists, for each of the suite's `[[matrix.runs]]` by name, tables of options per method; "all" serves the
-runs that do not list a method. Point k of every method runs in the same cell, from one shared trunk. The score of a
-point, in points of accuracy, is its average gap to retraining (on validation data in place of test data) plus how
-much more the model still knows of what it was to forget than the retrained one: of a class its accuracy, of a client
-with a backdoor the backdoor's success. A point that was not finished with every seed, or of which one of these figures
-is unknown, cannot win. Of the others the lowest mean over the seeds wins; points within 0.4 of it count
-as equal, and the one with the least work of clients is taken.
+runs that do not list a method, and what neither lists keeps the suite's options. Point k of every method runs in the
+same cell, from one shared trunk, beside the suite's retrained models. The score of a point, in points of accuracy, is
+its average gap to retraining (on validation data in place of test data) plus how much more the model still knows of
+what it was to forget than the retrained one: of a class its accuracy, of a client with a backdoor the backdoor's
+success. A point that was not finished with every seed, or of which one of these figures is unknown, cannot win. Of the
+others the lowest mean over the seeds wins; points within 0.4 of it count as equal, and the one with the least work of
+clients is taken.
 
 Data that come without a test part, such as digits, are split anew with every seed: what is validation data with the
 seeds of tuning may be test data with those of the suite. No sample is both with one seed.
@@ -39,20 +40,22 @@ EQUAL = 0.4  # points of score between which the least work decides
 Table = dict[str, Any]
 
 
-def grid_of(grid: Mapping[str, Any], run: str, method: str) -> list[Table]:
-    """Return the points of a method in a run; the defaults alone where the grid says nothing."""
-    points: list[Table] = grid.get(run, {}).get(method) or grid.get("all", {}).get(method) or [{}]
+def grid_of(grid: Mapping[str, Any], run: Mapping[str, Any], method: str) -> list[Table]:
+    """Return the points of a method in a run; the options that the suite gives it where the grid says nothing."""
+    given: Table = run["unlearning"].get("options", {}).get(method, {})
+    points: list[Table] = grid.get(run["name"], {}).get(method) or grid.get("all", {}).get(method) or [given]
     return points
 
 
 def cells(suite: Mapping[str, Any], grid: Mapping[str, Any]) -> Iterator[Table]:
     """Yield one `[[matrix.runs]]` table per run of the suite and number of grid point."""
+    references = suite.get("unlearning", {}).get("references", ["retrain"])
+    retrained = [name for name in references if name.startswith("retrain")]
     for run in suite["matrix"]["runs"]:
-        points = {method: grid_of(grid, run["name"], method) for method in run["unlearning"]["methods"]}
+        points = {method: grid_of(grid, run, method) for method in run["unlearning"]["methods"]}
         for number in range(max(map(len, points.values()))):
-            given = run["unlearning"].get("options", {})
-            chosen = {m: given.get(m, {}) | listed[number] for m, listed in points.items() if number < len(listed)}
-            unlearning = run["unlearning"] | {"methods": list(chosen), "options": chosen, "references": ["retrain"]}
+            chosen = {method: listed[number] for method, listed in points.items() if number < len(listed)}
+            unlearning = run["unlearning"] | {"methods": list(chosen), "options": chosen, "references": retrained}
             yield run | {"name": f"{run['name']}-{number}", "unlearning": unlearning}
 
 

@@ -66,13 +66,15 @@ def test_a_backdoor_tells_only_where_one_was_planted():
     assert known_figure({"requests": [{"scope": "sample"}]}) is None
 
 
-def test_a_point_starts_from_the_runs_own_options():
+def test_what_the_grid_does_not_list_keeps_the_suites_options_and_its_retrained_models_stay():
     run = SUITE["matrix"]["runs"][0]
-    given = run["unlearning"] | {"options": {"ssd": {"alpha": 2.0, "lambda": 3.0}, "not": {"layers": 1}}}
-    suite = {"matrix": {"runs": [run | {"unlearning": given}]}}
-    first, second = (run["unlearning"]["options"] for run in cells(suite, GRID))
-    assert first == {"ssd": {"alpha": 5.0, "lambda": 3.0}, "not": {"layers": 1}}
-    assert second == {"ssd": {"alpha": 9.0, "lambda": 3.0}}
+    given = run["unlearning"] | {"options": {"ssd": {"alpha": 2.0, "dampening": 3.0}, "not": {"layers": 1}}}
+    references = {"references": ["retrain", "control", "retrain-other-init"]}
+    suite = {"unlearning": references, "matrix": {"runs": [run | {"unlearning": given}]}}
+    first, second = (run["unlearning"] for run in cells(suite, GRID))
+    assert first["options"] == {"ssd": {"alpha": 5.0}, "not": {"layers": 1}}
+    assert second["options"] == {"ssd": {"alpha": 9.0}}
+    assert first["references"] == second["references"] == ["retrain", "retrain-other-init"]
 
 
 def written(folder, branches):
