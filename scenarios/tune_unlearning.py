@@ -1,6 +1,6 @@
 """Tunes the unlearners of a suite, one grid point per cell, on the validation split and on seeds of their own.
 
-    python scenarios/tune_unlearning.py scenarios/unlearning_suite.toml scenarios/tuning/grid.toml --out runs/tuning
+    python scenarios/tune_unlearning.py scenarios/unlearning_suite.toml scenarios/tuning/digits.toml --out runs/tuning
 
 The grid file lists, for each of the suite's `[[matrix.runs]]` by name, tables of options per method; "all" serves the
 runs that do not list a method, and what neither lists keeps the suite's options. Point k of every method runs in the

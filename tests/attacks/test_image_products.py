@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from fedunlearn.attacks.gradient_inversion.convolutions import Kernel
 from fedunlearn.attacks.gradient_inversion.objectives import cosine
 from fedunlearn.attacks.gradient_inversion.products import CosineDistance, can_tell
 from fedunlearn.attacks.gradient_inversion.settings import InversionSettings
@@ -54,6 +55,31 @@ def test_angle_and_derivative_are_those_of_the_gradients(name, trials, images, l
         torch.testing.assert_close(found[trial], expected[0], rtol=1e-9, atol=1e-9)
         (wanted,) = torch.autograd.grad(expected.sum(), candidates)
         torch.testing.assert_close(slope[trial], wanted[trial], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(
+    ("taps", "stride", "padding"),
+    [
+        ((5, 5), (2, 2), (2, 2)),
+        ((3, 3), (2, 2), (1, 1)),
+        ((1, 1), (2, 2), (0, 0)),
+        ((5, 3), (1, 2), (0, 1)),
+        ((6, 6), (3, 3), (3, 3)),
+    ],
+)
+def test_kernels_give_the_derivatives_of_the_convolution(taps, stride, padding, groups, images):
+    rng = np.random.default_rng(0)
+    weight = torch.from_numpy(rng.normal(size=(groups * 5, 4, *taps)))
+    maps = torch.from_numpy(rng.normal(size=(images, groups * 4, 12, 12))).requires_grad_()
+    outputs = torch.conv2d(maps, weight, None, stride, padding, 1, groups)
+    outer = torch.from_numpy(rng.normal(size=tuple(outputs.shape)))
+    (slope,) = torch.autograd.grad(outputs, maps, outer)
+    kernel = Kernel(weight, stride, padding, groups)
+    for found, expected in ((kernel.run(maps.detach()), outputs), (kernel.input_gradient(outer, maps.detach()), slope)):
+        in_a_row = expected.unflatten(1, (groups, -1)).transpose(0, 1).flatten(0, 1)
+        torch.testing.assert_close(found, in_a_row)
 
 
 def test_layers_that_are_not_known_are_not_told():
