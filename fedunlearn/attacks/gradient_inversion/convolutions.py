@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 NARROW = 16  # channels; up to here one grouped convolution is faster than one convolution per trial
@@ -32,19 +33,25 @@ class Kernel:
     def __init__(self, weight: Tensor, stride: Pair, padding: Pair, groups: int = 1) -> None:
         self.weight, self._stride, self._padding, self._groups = weight, stride, padding, groups
 
+    def like(self, weight: Tensor, groups: int = 1) -> Kernel:
+        """Return other weights that are applied in the same way."""
+        return Kernel(weight, self._stride, self._padding, groups)
+
     def run(self, maps: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the convolved maps of all groups in a row, (G N, O, h, w)."""
         if self._groups == 1:
             return torch.conv2d(maps, self.weight, bias, self._stride, self._padding)
         by_group = self.weight.unflatten(0, (self._groups, -1))
-        weight = in_lanes(by_group, axis=1).flatten(0, 1)
-        outputs = torch.conv2d(maps, weight, bias, self._stride, self._padding, 1, self._groups)
-        return in_a_row(outputs, self._groups, by_group.shape[1])
+        _, size, channels, height, width = by_group.shape
+        weight = by_group.new_zeros(self._groups, _in_lanes(size), height, width, channels).permute(0, 1, 4, 2, 3)
+        weight[:, :size] = by_group
+        outputs = torch.conv2d(maps, weight.flatten(0, 1), bias, self._stride, self._padding, 1, self._groups)
+        return in_a_row(outputs, self._groups, size)
 
     def input_gradient(self, outer: Tensor, maps: Tensor) -> Tensor:
         """Return the derivative for the maps, of all groups in a row, (G N, C, H, W), given that of the outputs."""
         channels = self.weight.shape[1]
-        if channels > NARROW or maps.device.type != "cpu" or (phases := self._phases(maps, outer)) is None:
+        if (phases := self._phases(maps, outer)) is None:
             return in_a_row(self._derivative(outer, maps, wanted=0), self._groups, channels)
         weight, padding = phases
         sides = (size // step for size, step in zip(maps.shape[2:], self._stride, strict=True))
@@ -66,8 +73,12 @@ class Kernel:
 
         Its derivative is several times as fast on a CPU as that of a narrow convolution with strides. Pixel s q + r of
         the maps, channel r of pixel q, is seen by output q + j through tap r + padding - s j (the sub-pixel
-        convolution of Shi et al., CVPR 2016). None where the padding would differ between opposite sides.
+        convolution of Shi et al., CVPR 2016). None where the padding would differ between opposite sides, and where
+        nothing is gained: one image a group is not worth arranging the weights.
         """
+        plain = self._groups == 1 and self._stride == (1, 1)
+        if plain or self.weight.shape[1] > NARROW or maps.device.type != "cpu" or len(maps) == 1 < self._groups:
+            return None
         paddings = []
         for axis, (step, padding) in enumerate(zip(self._stride, self._padding, strict=True), start=2):
             size, rest = divmod(maps.shape[axis], step)
@@ -81,13 +92,16 @@ class Kernel:
     @cached_property
     def _phase_weight(self) -> Tensor:
         """(G O, s t C, k / s, l / t), with zeros for more channels if there are several groups."""
-        (down, across), border = self._stride, []
+        (down, across), border = self._stride, list[int]()
         for axis, (step, padding) in enumerate(zip(self._stride, self._padding, strict=True), start=2):
             before = (step - 1 + padding) // step * step - padding
             border = [before, -(before + self.weight.shape[axis]) % step, *border]  # the last axis comes first
         parts = F.pad(self.weight, border).unflatten(3, (-1, across)).unflatten(2, (-1, down))
-        phases = parts.permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
-        return phases if self._groups == 1 else in_lanes(phases, axis=1)
+        size, channels, height, _, width, _ = parts.shape
+        wanted = down * across * channels
+        phases = parts.new_zeros(size, height, width, wanted if self._groups == 1 else _in_lanes(wanted))
+        phases[..., :wanted].unflatten(3, (down, across, channels)).copy_(parts.permute(0, 2, 4, 3, 5, 1))
+        return phases.permute(0, 3, 1, 2)
 
 
 class SharedConvolution(Function):
@@ -121,39 +135,51 @@ class InputGradient(Function):
         return ctx.kernel.run(again), None, None
 
 
-class WeightGradients(Function):
-    """Each trial's gradient of a convolution's weights, bilinear in its maps and in the derivative of its outputs."""
+class WeightTerms(Function):
+    """What an angle takes of each trial's gradient of a convolution's weights: a product and the squared norm."""
 
     @staticmethod
     def forward(
-        ctx: Any, maps: Tensor, outer: Tensor, weight: Tensor, trials: int, stride: Pair, padding: Pair
-    ) -> Tensor:
-        """Return (R, O, C, k, k) for maps (R n, C, H, W) and derivatives (R n, O, h, w)."""
-        ctx.layer, ctx.grouped = (trials, stride, padding), trials > 1 and len(weight) <= NARROW
+        ctx: Any, maps: Tensor, outer: Tensor, observed: Tensor, trials: int, kernel: Kernel
+    ) -> tuple[Tensor, Tensor]:
+        """Return the products with the observed gradient (O, C, k, l), and the squared norms, (R,) each.
+
+        Args:
+            maps: (R n, C, H, W).
+            outer: (R n, O, h, w), the derivatives of the outputs.
+            observed: the observed gradient.
+            trials: R.
+            kernel: of the layer, with any weights.
+        """
+        ctx.layer, ctx.grouped = (observed, trials, kernel), trials > 1 and len(observed) <= NARROW
         if ctx.grouped:
             maps, outer = _abreast(maps, trials), _abreast(outer, trials)
-            like = Kernel(weight.expand(trials, *weight.shape).flatten(0, 1), stride, padding, trials)
-            gradients = like.weight_gradient(outer, maps).view(-1, *weight.shape)
+            abreast = kernel.like(observed.expand(trials, *observed.shape).flatten(0, 1), trials)
+            gradients = abreast.weight_gradient(outer, maps).view(-1, *observed.shape)
         else:
-            gradients, kernel = weight.new_empty(trials, *weight.shape), Kernel(weight, stride, padding)
+            gradients = observed.new_empty(trials, *observed.shape)
             for trial, (d, m) in enumerate(zip(outer.chunk(trials), maps.chunk(trials), strict=True)):
                 gradients[trial] = kernel.weight_gradient(d, m)
-        ctx.save_for_backward(maps, outer)
-        return gradients
+        ctx.save_for_backward(maps, outer, gradients)
+        flat = gradients.flatten(1)
+        return flat @ observed.flatten(), flat.square().sum(1)
 
     @staticmethod
-    def backward(ctx: Any, directions: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
-        """Return the derivatives for the maps and for `outer`: convolutions with `directions` as weights."""
-        (maps, outer), (trials, stride, padding) = ctx.saved_tensors, ctx.layer
+    @once_differentiable
+    def backward(ctx: Any, products: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        """Return the derivatives for the maps and for `outer`: convolutions with those for the gradients as weights."""
+        (maps, outer, gradients), (observed, trials, layer) = ctx.saved_tensors, ctx.layer
+        along, outwards = (factors.view(-1, 1, 1, 1, 1) for factors in (products, squares))
+        directions = (along * observed).addcmul_(outwards, gradients, value=2)
         if ctx.grouped:
-            kernel = Kernel(directions.flatten(0, 1), stride, padding, trials)
+            kernel = layer.like(directions.flatten(0, 1), trials)
             for_outer, for_maps = kernel.run(maps), kernel.input_gradient(outer, maps)
         else:
-            kernels = [Kernel(direction, stride, padding) for direction in directions]
+            kernels = [layer.like(direction) for direction in directions]
             parts = list(zip(kernels, maps.chunk(trials), outer.chunk(trials), strict=True))
             for_outer = torch.cat([kernel.run(m) for kernel, m, _ in parts])
             for_maps = torch.cat([kernel.input_gradient(d, m) for kernel, m, d in parts])
-        return for_maps, for_outer, None, None, None, None
+        return for_maps, for_outer, None, None, None
 
 
 def in_a_row(maps: Tensor, groups: int, channels: int, stride: Pair = (1, 1)) -> Tensor:
@@ -177,7 +203,6 @@ def _abreast(maps: Tensor, trials: int) -> Tensor:
     return by_trial.flatten(3).permute(0, 3, 1, 2)
 
 
-def in_lanes(weight: Tensor, axis: int) -> Tensor:
-    """Return weights with zeros at the end of an axis, up to a multiple of `LANES`."""
-    missing = -weight.shape[axis] % LANES
-    return F.pad(weight, [0, 0] * (weight.dim() - axis - 1) + [0, missing]) if missing else weight
+def _in_lanes(channels: int) -> int:
+    """Return how many channels are computed, the rest of them zero."""
+    return -(-channels // LANES) * LANES

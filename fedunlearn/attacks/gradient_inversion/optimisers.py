@@ -60,7 +60,7 @@ class Best:
             better = losses < self.losses
             kept = torch.where(better.view(-1, *(1 for _ in candidates.shape[1:])), candidates, self.candidates)
             run = torch.full_like(self.iterations, int(iterations))
-            return Best(kept.detach(), torch.where(better, losses, self.losses), run)
+            return Best(kept, torch.where(better, losses, self.losses), run)
         better = losses < self.losses[trials]
         kept, lowest, run = self.candidates.clone(), self.losses.clone(), self.iterations.clone()
         kept[trials[better]], lowest[trials[better]] = candidates[better], losses[better]
@@ -83,7 +83,7 @@ def adam(
     al., NeurIPS 2020): it works where the model is not smooth (ReLU). `adam` has a rate that falls as a cosine after
     its warm-up, and Langevin noise (Yin et al., CVPR 2021); `rngs` draw it, one of each candidate.
     """
-    candidates = box(start).clone().requires_grad_()
+    candidates = box(start).clone()
     optimiser = torch.optim.Adam([candidates], lr=settings.rate or 0.1, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate_schedule(settings))
     best = Best.none_yet(start)
@@ -98,12 +98,11 @@ def adam(
             break
         candidates.grad = derivatives.sign() if settings.optimiser == "signed-adam" else derivatives
         optimiser.step()
-        with torch.no_grad():
-            if settings.noise:
-                draws = np.stack([rng.standard_normal(start.shape[1:], np.float32) for rng in rngs])
-                deviation = settings.noise * schedule.get_last_lr()[0]
-                candidates += deviation * torch.from_numpy(draws).to(candidates)
-            candidates.copy_(box(candidates))
+        if settings.noise:
+            draws = np.stack([rng.standard_normal(start.shape[1:], np.float32) for rng in rngs])
+            deviation = settings.noise * schedule.get_last_lr()[0]
+            candidates += deviation * torch.from_numpy(draws).to(candidates)
+        candidates.copy_(box(candidates))
         schedule.step()
     return best
 

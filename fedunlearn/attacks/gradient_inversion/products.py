@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedunlearn.attacks.gradient_inversion.convolutions import Kernel, SharedConvolution, WeightGradients
+from fedunlearn.attacks.gradient_inversion.convolutions import Kernel, SharedConvolution, WeightTerms
 from fedunlearn.models import Classifier
 
 Terms = tuple[Tensor, Tensor]  # product with the observed gradient, own squared norm; (R,) each
@@ -80,11 +80,9 @@ class RecordedConvolution(Recorded):
 
     def __init__(self, layer: nn.Conv2d, observed: Mapping[str, Tensor]) -> None:
         super().__init__(layer.to(memory_format=torch.channels_last), observed)  # type: ignore[call-overload]
-        self._how = (layer.stride, layer.padding)
-        self._kernel = Kernel(layer.weight, *self._how)
+        self._kernel = Kernel(self.layer.weight, self.layer.stride, self.layer.padding)
         if "weight" in self.observed:
-            self.observed["weight"] = observed["weight"].contiguous(memory_format=torch.channels_last)
-            self._other = Kernel(self.observed["weight"], *self._how)
+            self._observed_kernel = self._kernel.like(observed["weight"].contiguous(memory_format=torch.channels_last))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return (N, O, h, w)."""
@@ -92,14 +90,12 @@ class RecordedConvolution(Recorded):
 
     def weight_terms(self, outer: Tensor, trials: int) -> Terms:
         """Return the terms by Gram matrices of the positions where there are few of them, else by the gradients."""
-        weight, observed = self.layer.weight, self.observed["weight"]
-        positions = outer[:, 0].numel() // trials
-        taps = weight[0].numel()
-        if CACHED * positions * (taps + len(weight)) < 3 * taps * len(weight):
-            products = SharedConvolution.apply(self.inputs, self._other, None) * outer
+        observed = self.observed["weight"]
+        positions, taps = outer[:, 0].numel() // trials, observed[0].numel()
+        if CACHED * positions * (taps + len(observed)) < 3 * taps * len(observed):
+            products = SharedConvolution.apply(self.inputs, self._observed_kernel, None) * outer
             return products.flatten(1).sum(1).view(trials, -1).sum(1), self._gram_square(outer, trials)
-        gradients = WeightGradients.apply(self.inputs, outer, weight, trials, *self._how).flatten(1)
-        return gradients @ observed.flatten(), gradients.square().sum(1)
+        return WeightTerms.apply(self.inputs, outer, observed, trials, self._observed_kernel)
 
     def _gram_square(self, outer: Tensor, trials: int) -> Tensor:
         patches = F.unfold(self.inputs, self.layer.kernel_size, 1, self.layer.padding, self.layer.stride)

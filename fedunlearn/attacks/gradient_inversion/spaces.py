@@ -60,7 +60,8 @@ class Normalised(Space):
 
     def __init__(self, model: Classifier, image_shape: tuple[int, int, int]) -> None:
         super().__init__(model, image_shape)
-        self._low, self._high = self.candidate(torch.zeros_like(self._mean)), self.candidate(torch.ones_like(self._mean))
+        black = torch.zeros_like(self._mean)
+        self._low, self._high = self.candidate(black), self.candidate(black + 1)
         self.grey_noise = 0.1 / self._std
 
     def pixels(self, candidate: Tensor) -> Tensor:
