@@ -36,10 +36,10 @@ def shared_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes, those of one file share one, for their fixtures, and so do all that start Ray."""
+    """With several test processes, the tests of one file share one, for its fixtures, and so do all files with Ray."""
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
     for item in items:
-        group = "ray" if item.get_closest_marker("ray") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
 
 
 @pytest.fixture(autouse=True)

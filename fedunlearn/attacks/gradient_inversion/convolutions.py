@@ -52,18 +52,19 @@ class Kernel:
         """Return the derivative for the maps, of all groups in a row, (G N, C, H, W), given that of the outputs."""
         channels = self.weight.shape[1]
         if (phases := self._phases(maps, outer)) is None:
-            return in_a_row(self._derivative(outer, maps, wanted=0), self._groups, channels)
+            return in_a_row(self.derivative(outer, maps, wanted=0), self._groups, channels)
         weight, padding = phases
         sides = (size // step for size, step in zip(maps.shape[2:], self._stride, strict=True))
         like = maps.new_empty(len(maps), *sides, self._groups * weight.shape[1]).permute(0, 3, 1, 2)
         plain = Kernel(weight, (1, 1), padding, self._groups)
-        return in_a_row(plain._derivative(outer, like, wanted=0), self._groups, channels, self._stride)
+        return in_a_row(plain.derivative(outer, like, wanted=0), self._groups, channels, self._stride)
 
     def weight_gradient(self, outer: Tensor, maps: Tensor) -> Tensor:
         """Return the derivative for the weights."""
-        return self._derivative(outer, maps, wanted=1)
+        return self.derivative(outer, maps, wanted=1)
 
-    def _derivative(self, outer: Tensor, maps: Tensor, wanted: int) -> Tensor:
+    def derivative(self, outer: Tensor, maps: Tensor, wanted: int) -> Tensor:
+        """Return the derivative for the maps (`wanted` 0) or the weights (1), given that of the outputs."""
         mask = (wanted == 0, wanted == 1, False)
         layer = (None, self._stride, self._padding, (1, 1), False, (0, 0), self._groups, mask)  # no bias, dilation 1
         return torch.ops.aten.convolution_backward(outer, maps, self.weight, *layer)[wanted]
