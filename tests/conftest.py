@@ -35,6 +35,7 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several test processes, the tests of one file share one, for its fixtures, and so do all files with Ray."""
     with_ray = {item.path for item in items if item.get_closest_marker("ray")}
