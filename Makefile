@@ -17,7 +17,7 @@ demo: venv
 	$(BIN)/python run_sim.py
 
 test: venv
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: venv
 	$(BIN)/python -m pytest -m slow

@@ -35,14 +35,6 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several test processes, the tests of one file share one, for its fixtures, and so do all files with Ray."""
-    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.path in with_ray else str(item.path)))
-
-
 @pytest.fixture(autouse=True)
 def denormals_afterwards() -> Iterator[None]:
     """Whoever pins the arithmetic of this process: hypothesis refuses to draw floats where denormals are zero."""
