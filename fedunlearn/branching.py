@@ -14,7 +14,7 @@ from fedunlearn.federation import Federation, Spent, Weights, weights_sha256
 from fedunlearn.requests import Ledger, Population, Refused, UnlearningRequest, placebo, resolve
 from fedunlearn.scenario import RequestSettings, Scenario
 from fedunlearn.stage import Stage
-from fedunlearn.unlearning import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning import UNLEARNERS, History, OwnTrunkUnlearner, Unlearner
 from fedunlearn.unlearning.retrain import RetrainOtherInit
 
 
@@ -134,7 +134,7 @@ def serve(
     trained, spent, waiting = stage.scenario.trunk_rounds, Spent(), [request.id for request, _ in requests]
     prepared, watched, server_seconds = Spent(), Watched(federation), 0.0
     try:
-        if unlearner.own_trunk:
+        if isinstance(unlearner, OwnTrunkUnlearner):
             federation.restart()
             weights, history = unlearner.prepare(requests[0][0], federation, history)
             # Training is no cost of unlearning, here as elsewhere.

@@ -84,7 +84,7 @@ class Unlearner(ABC):
         limits: why not the others, as the end of a sentence ("it moves a whole class"); empty if it serves all.
         takes_part: who works for it beside the server.
         stores: what the server must have kept of training: nothing, the model of every round, or every update.
-        own_trunk: whether it changes training itself; then `prepare` trains its own trunk.
+        own_trunk: whether it changes training itself, as an `OwnTrunkUnlearner` does.
         foresees: whether that training must know the request; then it serves one request in a run.
         honours: what is open on the federation while `forget` runs.
     """
@@ -142,8 +142,19 @@ class Unlearner(ABC):
             return history.training.run(federation, weights, rounds)
         return self.forget(weights, request, federation, history)
 
+    @abstractmethod
+    def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
+        """Do what `__call__` promises, for a request that is not empty and in one of `scopes`."""
+
+
+class OwnTrunkUnlearner(Unlearner):
+    """Base of the methods that change training itself: their branch begins with a trunk of their own."""
+
+    own_trunk = True
+
+    @abstractmethod
     def prepare(self, request: UnlearningRequest, federation: Federation, history: History) -> tuple[Weights, History]:
-        """Train the method's own trunk; only where `own_trunk` says so.
+        """Train the method's own trunk.
 
         Args:
             request: the first that will be made; a method that must foresee it says so in its docstring.
@@ -153,11 +164,6 @@ class Unlearner(ABC):
         Returns:
             The model when the request arrives, and the history of the rounds that led to it.
         """
-        raise NotImplementedError
-
-    @abstractmethod
-    def forget(self, weights: Weights, request: UnlearningRequest, federation: Federation, history: History) -> Weights:
-        """Do what `__call__` promises, for a request that is not empty and in one of `scopes`."""
 
 
 UNLEARNERS: Registry[type[Unlearner]] = Registry("unlearner")

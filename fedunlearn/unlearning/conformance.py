@@ -15,7 +15,7 @@ import numpy as np
 
 from fedunlearn.federation import Federation, Weights, weights_sha256
 from fedunlearn.requests import UnlearningRequest
-from fedunlearn.unlearning.base import UNLEARNERS, Scope, Unlearner
+from fedunlearn.unlearning.base import UNLEARNERS, OwnTrunkUnlearner, Scope, Unlearner
 from fedunlearn.unlearning.small_federation import SmallFederation
 
 ROUNDS = 4  # `unlearning.rounds` of the trial
@@ -77,7 +77,7 @@ class _Trial:
     def _forget(self, federation: Federation, request: UnlearningRequest) -> tuple[Weights, Weights]:
         """Return (the model before, the model after)."""
         unlearner, (weights, history) = self._new(), self._small.trained
-        if unlearner.own_trunk:
+        if isinstance(unlearner, OwnTrunkUnlearner):
             federation.restart()
             weights, history = unlearner.prepare(request, federation, history)
         federation.open_request(request.samples)

@@ -42,7 +42,7 @@ from fedunlearn.learning import CLIENT_TASKS, LocalClient, LocalTraining
 from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
-from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.base import UNLEARNERS, History, OwnTrunkUnlearner
 from fedunlearn.unlearning.local import step
 from fedunlearn.unlearning.phases import ask, install, method_task
 
@@ -63,12 +63,11 @@ class FedAUSettings(Settings):
 
 
 @UNLEARNERS.register("fedau")
-class FedAU(Unlearner):
+class FedAU(OwnTrunkUnlearner):
     """Merge a second head, trained during learning on labels of its own, into the model's head."""
 
     Settings = FedAUSettings
     takes_part = "holders"
-    own_trunk = True
     foresees = True
     _foreseen = ""
 

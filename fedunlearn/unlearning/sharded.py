@@ -34,7 +34,7 @@ from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.rounds import OrdinaryRounds
 from fedunlearn.settings import Settings
-from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.base import UNLEARNERS, History, OwnTrunkUnlearner
 from fedunlearn.unlearning.phases import install
 
 
@@ -45,11 +45,10 @@ class ShardedSettings(Settings):
 
 
 @UNLEARNERS.register("sharded")
-class Sharded(Unlearner):
+class Sharded(OwnTrunkUnlearner):
     """Train groups of clients apart, and again only those groups that hold forgotten data (SISA)."""
 
     Settings = ShardedSettings
-    own_trunk = True
 
     @property
     def own_models(self) -> int:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.reporting import synthetic, synthetic_probes
+from tests.reporting import synthetic, synthetic_probes, synthetic_suite
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +28,8 @@ def probed(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def probed_matrix(tmp_path_factory) -> Path:
     return synthetic_probes.matrix_run(tmp_path_factory.mktemp("probed-matrix"))
+
+
+@pytest.fixture(scope="module")
+def cells() -> list[dict]:
+    return synthetic_suite.matrix()
