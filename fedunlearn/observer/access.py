@@ -33,7 +33,13 @@ FLAGS: dict[str, str] = {
     "learning-known": "the clients' learning rate, batch size and local epochs",
     "batch-norm-statistics": "the statistics that batch normalisation saw in a client's batch",
     "request-round": "the round of the request",
+    "request-party": "which clients asked",
+    "request-target": "which classes, samples or clients the request names",
+    "class-count-known": "how many classes were asked to be forgotten",
     "method": "which unlearning method the server runs",
+    "own-updates": "what one of the clients sent itself, the observer's own",
+    "auxiliary-replies": "statistics that clients send beside updates: importances, activations, second heads",
+    "defences-known": "which defences are in force, and their settings",
     "candidates": "labelled samples whose membership is in question",
 }
 

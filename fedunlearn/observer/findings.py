@@ -60,17 +60,40 @@ class ForgottenImages:
 
 
 @dataclass(frozen=True)
+class Said:
+    """What a sequential attack would have said after a round.
+
+    Attributes:
+        round: the view's number of the last round that it had seen.
+        scores: (num_classes,), higher = more likely forgotten.
+        named: the classes that its decision rule named then.
+    """
+
+    round: int
+    scores: np.ndarray
+    named: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ForgottenClasses:
     """Claimed forgotten classes.
 
     Attributes:
         scores: (num_classes,), higher = more likely forgotten.
         named: the classes that the attack's own decision rule names; empty when it sees no request.
+        said: of an attack on a stream of rounds, what it would have said after each, ascending; empty for others.
+        distribution: (num_classes,), summing to 1: the claimed class shares of what was forgotten; None where the
+            attack makes no such claim.
+        prototypes: float32 (num_classes, channels, height, width) in [0, 1]: a picture per class that the attack
+            made; None where it makes none.
     """
 
     scores: np.ndarray
     named: tuple[int, ...]
     notes: dict[str, Any] = field(default_factory=dict)
+    said: tuple[Said, ...] = ()
+    distribution: np.ndarray | None = None
+    prototypes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

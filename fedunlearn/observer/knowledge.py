@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,8 @@ import torch
 from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier, load_weights
 from fedunlearn.observer.access import CAPABILITIES, AccessRefused
+from fedunlearn.observer.cache import ContentCache
+from fedunlearn.observer.shadows import MakeShadows, Shadow
 from fedunlearn.observer.view import View
 from fedunlearn.storage import read_arrays, write_arrays
 
@@ -37,8 +39,13 @@ class Knowledge:
         device: where to compute, "cpu" or "cuda".
         progress: to be told in words how far an attack is, as often as it likes.
         store: a folder for what `keep` keeps, the attack's own; None to keep nothing.
+        cache: what attacks of the whole run keep by content.
+        shadows: trains shadow federations; None where the attacker has no labelled public data for them.
+        forgotten_count: how many classes were asked to be forgotten; shown under the flag class-count-known.
+        defences: the names and settings of the defences in force; shown under the flag defences-known.
 
     Attributes:
+        cache: as given.
         query: answers questions about the models.
         grants: what of an oracle's knowledge an attack has used.
         image_shape, num_classes, device, progress: as given.
@@ -58,11 +65,17 @@ class Knowledge:
         device: str = "cpu",
         progress: Callable[[str], None] = lambda text: None,
         store: Path | None = None,
+        cache: ContentCache | None = None,
+        shadows: MakeShadows | None = None,
+        forgotten_count: int | None = None,
+        defences: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self._store = store
         self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
         self.query = Queries(view, self.model)
         self.grants: set[str] = set()
+        self.cache = cache or ContentCache(None)
+        self._shadows, self._forgotten_count, self._defences = shadows, forgotten_count, defences
         self._architecture, self._flags = model, view.flags
         self._public, self._candidates, self._learning, self._true_labels = public, candidates, learning, true_labels
 
@@ -107,6 +120,30 @@ class Knowledge:
     def learning(self) -> Mapping[str, Any] | None:
         """How the clients learn, under the flag learning-known."""
         return self._learning if "learning-known" in self._flags else None
+
+    @property
+    def forgotten_count(self) -> int | None:
+        """How many classes were asked to be forgotten, under the flag class-count-known."""
+        return self._forgotten_count if "class-count-known" in self._flags else None
+
+    @property
+    def defences(self) -> Sequence[Mapping[str, Any]] | None:
+        """The defences in force, each with its `name` and settings, under the flag defences-known."""
+        return self._defences if "defences-known" in self._flags else None
+
+    def shadows(self, count: int, *, classes: int = 1) -> Sequence[Shadow]:
+        """Return `count` shadow federations that each forgot `classes` random classes; 0 classes: shadow controls.
+
+        They are trained on the public split under the run's own recipe, by the run's unlearning method where the flag
+        `method` tells it, else in turn by `retrain` and `finetune`. Shadows are the attacker's own and may be used
+        to fit thresholds, never as targets.
+
+        Raises:
+            AccessRefused: without the flag public-labelled.
+        """
+        if self.public_labels is None or self._shadows is None:
+            raise AccessRefused('shadow federations need the flag "public-labelled" and a public split')
+        return self._shadows(count, classes=classes)
 
     @property
     def batch_norm_momentum(self) -> float | None:
