@@ -35,6 +35,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/<name of the scenario> if absent.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     engine: Annotated[str | None, typer.Option(metavar="ray|inline", help="As federation.engine.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the cells of inline engines.")] = 1,
 ) -> None:
     """Run the scenario in a TOML file: train, forget, attack, judge, report."""
     changes = [*(overrides or []), *([f"federation.engine={engine}"] if engine else [])]
@@ -48,12 +49,13 @@ def run(
     from server.engine import run_experiment
 
     try:
-        run_experiment(cells, folder, client_app, resume=resume)
+        run_experiment(cells, folder, client_app, resume=resume, jobs=jobs)
         print(f"report       {folder / 'report.html'}")
         if any(cell.scenario.output.tensorboard for cell in cells):
             print(f"TensorBoard  tensorboard --logdir {folder}")
     except KeyboardInterrupt:
         settings = [word for change in changes for word in ("--set", change)]
+        settings += ["--jobs", str(jobs)] if jobs > 1 else []
         again = ["python", "run_sim.py", "run", str(scenario), *settings, "--out", str(folder), "--resume"]
         stop(f"interrupted; go on with: {shlex.join(again)}", 130)
 
@@ -72,7 +74,8 @@ def check(scenario: ScenarioFile, overrides: Overrides = None) -> None:
 
 @app.command("list")
 def list_(kind: Annotated[str | None, typer.Argument(metavar="[KIND]")] = None) -> None:
-    """Show what there is: datasets, models, unlearners, attacks, metrics or scenarios; all without KIND."""
+    """Show what there is of a KIND (datasets, models, unlearners, attacks, decisions, defences, metrics, access, flags,
+    strategies, scenarios); all without it."""
     from fedunlearn.catalogue import KINDS, listing
 
     for each in [kind] if kind else KINDS:

@@ -11,11 +11,14 @@ import numpy as np
 
 from fedunlearn.errors import FedUnlearnError
 from fedunlearn.federation import Federation, Spent, Weights, weights_sha256
-from fedunlearn.requests import Ledger, Population, Refused, UnlearningRequest, placebo, resolve
+from fedunlearn.guarding import make_guard
+from fedunlearn.requests import Ledger, Population, Refused, UnlearningRequest, absence, placebo, resolve
 from fedunlearn.scenario import RequestSettings, Scenario
 from fedunlearn.stage import Stage
 from fedunlearn.unlearning import UNLEARNERS, History, OwnTrunkUnlearner, Unlearner
 from fedunlearn.unlearning.retrain import RetrainOtherInit
+
+Requests = Sequence[tuple[UnlearningRequest, UnlearningRequest]]  # each with its placebo
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def arrive(
     """
     held, held_by_placebo = list(stage.held), list(stage.held)
     labels, classes = stage.dataset.all_labels, stage.dataset.num_classes
-    accepted = []
+    arrivals: list[tuple[RequestSettings, tuple[UnlearningRequest, UnlearningRequest] | Refused]] = []
     numbered: list[tuple[int, RequestSettings]] = sorted(
         enumerate(stage.scenario.requests), key=lambda entry: (entry[1].round, entry[0])
     )
@@ -96,14 +99,50 @@ def arrive(
         try:
             request = resolve(asked, number, population)
         except Refused as refusal:
-            ledger.refuse(asked.id, asked.round, asked.scope, str(refusal))
+            arrivals.append((asked, refusal))
             continue
         fake = placebo(request, number, Population(held_by_placebo, labels, classes, stage.seed))
-        ledger.accept(request, [branch.id for branch in branches])
-        accepted.append((request, fake))
+        arrivals.append((asked, (request, fake)))
         _remove(request, held)
         _remove(fake, held_by_placebo)
+    accepted = [arrived for _, arrived in arrivals if not isinstance(arrived, Refused)]
+    missing = left_out(stage, branches, accepted)
+    for asked, arrived in arrivals:  # in order: it is the ledger's
+        if isinstance(arrived, Refused):
+            ledger.refuse(asked.id, asked.round, asked.scope, str(arrived))
+        else:
+            ledger.accept(arrived[0], [branch.id for branch in branches if branch.id not in missing])
     return accepted
+
+
+def left_out(stage: Stage, branches: Sequence[Branch], requests: Requests) -> dict[str, str]:
+    """Return the branches that cannot exist for the accepted requests, and why; that is no error."""
+    try:
+        absences(stage, requests)
+    except Refused as refusal:
+        return {branch.id: str(refusal) for branch in branches if UNLEARNERS[branch.name].honours == "absence"}
+    return {}
+
+
+def absences(stage: Stage, requests: Requests) -> list[UnlearningRequest]:
+    """Return for each request whose data are left aside where no round is to hold its classes.
+
+    Raises:
+        Refused: when nobody would be left, or no whole class is named.
+    """
+    held, labels, classes = list(stage.held), stage.dataset.all_labels, stage.dataset.num_classes
+    found = []
+    for request, _ in requests:
+        found.append(absence(request, Population(held, labels, classes, stage.seed)))
+        _remove(found[-1], held)
+    return found
+
+
+def to_serve(stage: Stage, unlearner: Unlearner, requests: Requests) -> list[UnlearningRequest]:
+    """Return what an unlearner serves in place of each request."""
+    if unlearner.honours == "absence":
+        return absences(stage, requests)
+    return [fake if unlearner.honours == "placebo" else request for request, fake in requests]
 
 
 def _remove(request: UnlearningRequest, held: list[np.ndarray]) -> None:
@@ -117,7 +156,7 @@ def serve(
     weights: Weights,
     federation: Federation,
     history: History,
-    requests: Sequence[tuple[UnlearningRequest, UnlearningRequest]],
+    requests: Requests,
     ledger: Ledger,
     note: Callable[[str], None],
 ) -> Served:
@@ -133,6 +172,7 @@ def serve(
     unlearner = make_unlearner(stage.scenario, branch)
     trained, spent, waiting = stage.scenario.trunk_rounds, Spent(), [request.id for request, _ in requests]
     prepared, watched, server_seconds = Spent(), Watched(federation), 0.0
+    guard = make_guard(stage, history)
     try:
         if isinstance(unlearner, OwnTrunkUnlearner):
             federation.restart()
@@ -140,13 +180,13 @@ def serve(
             # Training is no cost of unlearning, here as elsewhere.
             prepared, federation.spent = federation.spent, Spent()
         first = after = weights
-        for request, fake in requests:
+        for (request, _), served in zip(requests, to_serve(stage, unlearner, requests), strict=True):
             weights, history = train_on(weights, request.round - trained, federation, history)
             trained = max(trained, request.round)
-            served = {"request": request, "placebo": fake, "nothing": request}[unlearner.honours]
             before = weights_sha256(weights)
             ledger.serve(request.id, branch.id, "running", before=before)
             federation.open_request({} if unlearner.honours == "nothing" else served.samples)
+            guard.request(federation, () if unlearner.honours == "nothing" else served.whole_classes)
             spent_before = replace(federation.spent)
             note(branch.id)
             began, watched.seconds = time.perf_counter(), 0.0

@@ -2,17 +2,17 @@
 
 import importlib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from fedunlearn.errors import ScenarioError
-from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, allows
+from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, SHOWS, allows
 from fedunlearn.registry import nearest
 from fedunlearn.scenario import Cell, Scenario, load_cells, validate
 from fedunlearn.scenario.messages import problem
 from fedunlearn.scenario.schema import dotted
-from fedunlearn.scenario.sections import DataSettings, Scope
+from fedunlearn.scenario.sections import STRATEGIES, DataSettings, Scope
 from fedunlearn.scenario.watching import (
     AttackSettings,
     ObserverSettings,
@@ -25,9 +25,13 @@ REGISTRIES = {
     "models": ("fedunlearn.models", "MODELS"),
     "unlearners": ("fedunlearn.unlearning", "UNLEARNERS"),
     "attacks": ("fedunlearn.attacks", "ATTACKS"),
+    "decisions": ("fedunlearn.attacks.forgotten_class.decisions", "DECISIONS"),
+    "defences": ("fedunlearn.defences", "DEFENCES"),
     "metrics": ("fedunlearn.judging", "METRICS"),
 }
-KINDS = (*REGISTRIES, "scenarios")
+# What is no plug-in, with its lines.
+LINES: dict[str, Mapping[Any, str]] = {"access": SHOWS, "flags": FLAGS, "strategies": STRATEGIES}
+KINDS = (*REGISTRIES, *LINES, "scenarios")
 
 
 def registry(kind: str) -> Any:
@@ -50,6 +54,8 @@ def listing(kind: str) -> dict[str, str]:
         if kind == "unlearners":
             return {name: f"{line} {_declared(registry(kind)[name])}" for name, line in described.items()}
         return described
+    if kind in LINES:
+        return dict(LINES[kind])
     if kind == "scenarios":
         titles = {file: tomllib.loads(file.read_text(encoding="utf-8")).get("title", "") for file in _scenario_files()}
         return {file.stem: title for file, title in titles.items()}
@@ -104,6 +110,7 @@ def check(scenario: Scenario) -> None:
             if flag not in FLAGS:
                 key = f"observers.{number}.flags.{place}"
                 raise ScenarioError(problem(key, flag, f"unknown flag{nearest(flag, FLAGS)}"))
+    _check_defences(scenario)
     observers = {observer.name: observer for observer in scenario.observers}
     for number, attack in enumerate(scenario.attacks):
         _check_attack(number, attack, observers[attack.observer])
@@ -145,6 +152,15 @@ def _check_unlearning(scenario: Scenario) -> None:
         if method.foresees and len(scenario.requests) > 1:
             why = f"serves one request, known while it trains; there are {len(scenario.requests)}"
             raise ScenarioError(problem(key, name, why))
+
+
+def _check_defences(scenario: Scenario) -> None:
+    for number, settings in enumerate(scenario.defences):
+        key = f"defences.{number}.name"
+        defence = _look_up("defences", key, settings.name)
+        validate(defence.Settings, settings.settings, ("defences", number, "settings"))
+        if defence.needs_public and not scenario.data.public:
+            raise ScenarioError(problem(key, settings.name, "needs images of the server's own: data.public above 0"))
 
 
 def _check_attack(number: int, settings: AttackSettings, observer: ObserverSettings) -> None:

@@ -25,7 +25,7 @@ from fedunlearn.stage import Stage
 from fedunlearn.storage import read_arrays
 
 Evaluate = Callable[[Weights, np.ndarray], Evaluation]
-MOST = 2000  # samples of each kind that models are compared on
+MOST = 4000  # samples of each kind that models are compared on
 KEPT = {"retain": 500, "test": 500}  # of them, whose margins are kept; of forgotten samples all
 RELEARNED = 500  # forgotten samples, at most, that are learned again
 BLIND, MIA, RELEARN, UNSEEN = 3, 4, 5, 6  # what the stream "forgetting" is for, after the three kinds of samples

@@ -9,10 +9,11 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from fedunlearn.branching import arrive, plan
+from fedunlearn.branching import arrive, left_out, plan
 from fedunlearn.federation import Engine
 from fedunlearn.learning import pin_arithmetic
 from fedunlearn.manifest import manifest, write_manifest
+from fedunlearn.observer.cache import ContentCache
 from fedunlearn.reporting import write_results
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import Ledger
@@ -26,7 +27,13 @@ MakeEngine = Callable[[Stage], Engine]
 
 
 def run_cell(
-    cell: Cell, folder: Path, trunk_folder: Path, carrier: Carrier, make_engine: MakeEngine, tell: Telling
+    cell: Cell,
+    folder: Path,
+    trunk_folder: Path,
+    auxiliary: Path,
+    carrier: Carrier,
+    make_engine: MakeEngine,
+    tell: Telling,
 ) -> dict[str, Any]:
     """Run one scenario from data to results.json; return the results.
 
@@ -36,6 +43,7 @@ def run_cell(
         cell: the scenario and its place in the matrix.
         folder: the cell's run folder.
         trunk_folder: where cells with the same trunk keep its checkpoint, journal and tape.
+        auxiliary: where the attacks of all cells keep what they make by content; several processes may share it.
         carrier: the engine's name and number of workers.
         make_engine: gives the engine that carries this run's rounds.
         tell: hears of progress.
@@ -62,19 +70,23 @@ def run_cell(
         branches = plan(stage)
         requests = arrive(stage, branches, ledger)
         run.enter_requests(requests, trunk.weights)
+        missing = left_out(stage, branches, requests)
         for branch in branches if requests else []:
-            run.serve(branch, trunk.weights, history, requests, ledger)
+            if branch.id not in missing:
+                run.serve(branch, trunk.weights, history, requests, ledger)
         tell.begin("comparing", 0)
         run.compare()
         tell.begin("attacking", 0)
-        trial = Trial(stage, probes, run.tape, run.answers, folder, board, lambda text: tell.begin(text, 0))
+        cache = ContentCache(auxiliary)
+        trial = Trial(stage, probes, run.tape, run.answers, folder, board, lambda text: tell.begin(text, 0), cache)
         attacks = trial.attack_all(run.branch_ids, requests)
         timing = time_spent(run.spent, carrier, run.recording_seconds, time.perf_counter() - started)
         results = assemble(
-            cell, stage, carrier, run.branches, run.rows, ledger.rows(), probes, attacks, run.failures, timing
+            cell, stage, carrier, run.branches, run.rows, ledger.rows(), probes, attacks, run.failures, missing, timing
         )
         if board:
             board.scenario(to_toml(stage.resolved), manifest(stage, carrier))
+            board.classes(results)
             board.hparams(results)
     write_results(folder, results)
     return results

@@ -78,6 +78,7 @@ class RoundJournal(Protocol):
 
 RoundListener = Callable[[str, Order, Sequence[Outcome]], None]  # (branch, order, outcomes)
 ModelListener = Callable[[str, int, Weights], None]  # (branch, call, the global model after that call)
+Release = Callable[[Weights], Weights]  # from the global model to what leaves the server in its place
 
 
 @dataclass
@@ -131,6 +132,8 @@ class Federation:
         self.state: Any = None  # the server optimiser's, carried from round to round by whoever trains
         self.past: dict[int, np.ndarray] = {}
         self.current: dict[int, np.ndarray] = {}
+        self.withheld: dict[int, np.ndarray] = {}  # what a defence leaves out of training for now
+        self.release: Release | None = None  # what is done to a global model before it leaves the server
         self.private: dict[int, Weights] = {}  # what each client kept for itself
         self.spent = Spent()
         self.round_listeners: list[RoundListener] = []
@@ -176,17 +179,24 @@ class Federation:
 
     def samples(self, client: int, view: DataView) -> np.ndarray:
         """Return the sorted ids of the samples that `client` uses under `view`."""
-        return select_samples(self._sample_ids[client], view, self.past.get(client), self.current.get(client))
+        return select_samples(self._sample_ids[client], view, self._excluded(client), self.current.get(client))
+
+    def _excluded(self, client: int) -> np.ndarray | None:
+        """Return the ids of what no task of `client` may use: what was forgotten, and what is withheld."""
+        past, withheld = self.past.get(client), self.withheld.get(client)
+        if past is None or withheld is None:
+            return withheld if past is None else past
+        return np.union1d(past, withheld)
 
     def num_examples(self, client: int, view: DataView) -> int:
         """Return how many samples `client` has under `view`, without listing them when nothing was forgotten."""
-        if not self.has_forgotten(client):
+        if not self.has_forgotten(client) and client not in self.withheld:
             return 0 if view == "forget" else len(self._sample_ids[client])
         return len(self.samples(client, view))
 
     def holders(self, view: DataView) -> list[int]:
         """Return the clients that have at least one sample under `view`."""
-        if not self.past and not self.current:
+        if not self.past and not self.current and not self.withheld:
             return [] if view == "forget" else [client for client, ids in enumerate(self._sample_ids) if len(ids)]
         return [client for client in range(self.num_clients) if self.num_examples(client, view)]
 
@@ -198,7 +208,8 @@ class Federation:
         """
         self.calls += 1
         self.spent.rounds += 1
-        past, current, private = _of(jobs, self.past), _of(jobs, self.current), _of(jobs, self.private)
+        past = {client: ids for client in jobs if (ids := self._excluded(client)) is not None}
+        current, private = _of(jobs, self.current), _of(jobs, self.private)
         order = Order(self.calls, task, weights, jobs, past, current, private)
         outcomes = self._journal.load(self.journal_key, order) if self._journal else None
         if outcomes is None:
@@ -231,17 +242,19 @@ class Federation:
         return checked
 
     def aggregate(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the next global model and the server optimiser's next state; `publish` the model."""
+        """Return the next global model, as it was published, and the server optimiser's next state."""
         new, state = self.next_model(weights, updates, state)
-        self.publish(new)
-        return new, state
+        return self.publish(new), state
 
     def next_model(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
         """Return what `aggregate` does of a model that is not the global one, and that nobody hears of."""
         return self._engine.aggregate(weights, updates, state)
 
-    def publish(self, weights: Weights) -> None:
+    def publish(self, weights: Weights) -> Weights:
         """Say that `weights` is the global model after the latest round; whoever computed it calls this.
+
+        Returns:
+            What left the server, to go on from: `weights` itself unless a defence changes models on their way out.
 
         Raises:
             NonFiniteModel: when a weight is NaN or infinite.
@@ -249,8 +262,11 @@ class Federation:
         for name, array in weights.items():
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise NonFiniteModel(f"branch {self.branch}, call {self.calls}: {name} became NaN or infinite")
+        if self.release is not None:
+            weights = self.release(weights)
         for listener in self.model_listeners:
             listener(self.branch, self.calls, weights)
+        return weights
 
 
 def select_samples(held: np.ndarray, view: DataView, past: np.ndarray | None, current: np.ndarray | None) -> np.ndarray:

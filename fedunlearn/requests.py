@@ -149,6 +149,25 @@ def placebo(request: UnlearningRequest, number: int, population: Population) -> 
     return UnlearningRequest(f"{request.id}-placebo", request.round, "sample", tuple(chosen.tolist()), samples, classes)
 
 
+def absence(request: UnlearningRequest, population: Population) -> UnlearningRequest:
+    """Return a request for all data of the clients that hold any of the classes which `request` names.
+
+    Served, it makes the rounds to come those that sampling might have drawn: nobody in them holds such a class.
+
+    Raises:
+        Refused: when no class is named, or when every client that holds data holds some of them.
+    """
+    if not request.whole_classes:
+        raise Refused(f"{request.id} names no whole class")
+    holds = [np.isin(population.labels[ids], request.whole_classes).any() for ids in population.held]
+    samples = {client: ids for client, ids in enumerate(population.held) if holds[client]}
+    if sum(len(ids) for ids in samples.values()) == sum(len(ids) for ids in population.held):
+        classes = f"class {request.target[0]}" if len(request.target) == 1 else f"one of the classes {request.target}"
+        raise Refused(f"every client holds data of {classes}: no round can be sampled without it")
+    theirs = sorted({int(label) for ids in samples.values() for label in np.unique(population.labels[ids])})
+    return UnlearningRequest(f"{request.id}-absence", request.round, "client", tuple(samples), samples, tuple(theirs))
+
+
 State = Literal["accepted", "refused", "running", "done", "failed"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,7 @@ def assemble(
     probes: Sequence[Probe],
     attacks: list[dict[str, Any]],
     failures: list[dict[str, str]],
+    left_out: Mapping[str, str],
     timing: dict[str, Any],
 ) -> dict[str, Any]:
     """Return results.json as a dict.
@@ -49,6 +50,7 @@ def assemble(
         probes: the single rounds that were watched beside the run.
         attacks: the judged attacks.
         failures: the branches that could not be finished, and why.
+        left_out: the branches that cannot exist for these requests, and why.
         timing: from `time_spent`.
     """
     return {
@@ -65,6 +67,7 @@ def assemble(
         "probes": [probe.to_json() for probe in probes],
         "attacks": attacks,
         "failures": failures,
+        "left_out": [{"branch": branch, "reason": reason} for branch, reason in left_out.items()],
         "timing": timing,
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fedunlearn.branching import Branch, Served, make_unlearner, plan, serve
+from fedunlearn.branching import Branch, Requests, Served, make_unlearner, plan, serve
 from fedunlearn.comparison import choose_samples, compare_branches
 from fedunlearn.errors import HistoryLost, NonFiniteModel, QuorumLost
 from fedunlearn.federation import Engine, Federation, Order, Outcome, Spent, Update, Weights
@@ -25,13 +25,13 @@ from fedunlearn.names import PROBE, RETRAINED
 from fedunlearn.observer.tape import Tape, keeps_for
 from fedunlearn.probes import Probe, prepare_probes
 from fedunlearn.reporting.tensorboard import Board
-from fedunlearn.requests import Ledger, UnlearningRequest
+from fedunlearn.requests import Ledger
 from fedunlearn.scenario import TRUNK, ObserverSettings
 from fedunlearn.stage import Stage
 from fedunlearn.trunk import Trunk, save_model, train_or_load
 from fedunlearn.unlearning import UNLEARNERS, History
 
-Requests = Sequence[tuple[UnlearningRequest, UnlearningRequest]]  # each with its placebo
+CONTROL_METHOD = "finetune"  # what controls are said to do: like it, they train on
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Run:
         request_rounds = [stage.scenario.trunk_rounds] if stage.scenario.requests else []
         own_trunks = [branch.id for branch in plan(stage) if UNLEARNERS[branch.name].own_trunk]
         self._keeps = keeps_for(stage.scenario.observers, request_rounds, own_trunks)
-        self.tape = Tape(folder / "tape", self._keeps)
+        auxiliary = any("auxiliary-replies" in observer.flags for observer in stage.scenario.observers)
+        self.tape = Tape(folder / "tape", self._keeps, auxiliary=auxiliary)
         self._monitor = Monitor(stage, self._on_row)
         self._federation = Federation(engine, stage.held, Journal(folder / "journal"), TRUNK)
         self._federation.round_listeners += [self._monitor.on_round, self._on_round]
@@ -201,7 +202,9 @@ class Run:
             before=served.before,
             after=served.after,
             final=served.final,
-            method=branch.name,
+            method=branch.name if UNLEARNERS[branch.name].honours == "request" else CONTROL_METHOD,
+            clients=len(self._stage.held),
+            requests=[request for request, _ in requests],
         )
         self.rows += self._monitor.take_rows()
         ids = tuple(request.id for request, _ in requests)

@@ -144,7 +144,7 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
     """
     source = prepare(_found(scenario.data))
     dataset = open_dataset(source)
-    splits = split(dataset, scenario.data, scenario.seed)
+    splits = split(dataset, scenario.data, scenario.split_seed)
     held = partition(
         dataset.labels(splits.train), splits.train, scenario.partition, scenario.federation.clients, scenario.seed
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def write_arrays(path: Path, arrays: Arrays, about: Mapping[str, Any] | None = None) -> None:
-    """Write named arrays and JSON values to `path`; a reader sees the old file or the whole new one."""
+    """Write named arrays and JSON values to `path`; a reader sees the old file or the whole new one.
+
+    Two processes may write the same file at once: each has a temporary file of its own, the last to finish stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
     # safetensors sorts its names; a model's order is part of what it is
     metadata = {key: json.dumps(value) for key, value in (about or {}).items()} | {"names": json.dumps(list(arrays))}
     # not np.ascontiguousarray, which makes a 0-d array 1-d

@@ -11,13 +11,16 @@ import numpy as np
 
 from fedunlearn.attacks import ATTACKS, Attack
 from fedunlearn.data import local_data
+from fedunlearn.defences import answering, make_defences
 from fedunlearn.errors import DataError
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
 from fedunlearn.judging.candidates import draw_candidates
 from fedunlearn.judging.grants import grant_labels
 from fedunlearn.names import CONTROLS, PROBES, TRUNK
 from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.cache import ContentCache
 from fedunlearn.observer.knowledge import Knowledge
+from fedunlearn.observer.shadows import MakeShadows, Shadow
 from fedunlearn.observer.tape import Tape
 from fedunlearn.observer.view import View
 from fedunlearn.probes import Probe
@@ -27,6 +30,7 @@ from fedunlearn.reporting.progress import sparingly
 from fedunlearn.reporting.tensorboard import Board
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.scenario import AttackSettings, Scenario
+from fedunlearn.shadows import Public, Shadows
 from fedunlearn.stage import Stage
 
 CANDIDATES = 400  # at most, half of them forgotten samples
@@ -44,6 +48,7 @@ class Trial:
         folder: the cell's run folder.
         board: TensorBoard, or None.
         tell: is told in words how far the attacks are, about once a second at most.
+        cache: what attacks keep by content, shared with the other cells of the run; absent: nothing is kept.
     """
 
     def __init__(
@@ -55,13 +60,19 @@ class Trial:
         folder: Path,
         board: Board | None,
         tell: Callable[[str], None],
+        cache: ContentCache | None = None,
     ) -> None:
+        self._cache = cache or ContentCache(None)
+        self._forgotten_count: int | None = None
         self._stage, self.tape, self._key, self._folder, self._board = stage, tape, answers, folder, board
         self._probes = {probe.branch: probe for probe in probes if probe.samples}
         self._tell = sparingly(tell)
         public = stage.splits.public
         self._public_images = stage.dataset.images(public) if len(public) else None
         self._public_labels = stage.dataset.labels(public) if len(public) else None
+        self._shadows: Shadows | None = None
+        if self._public_images is not None and self._public_labels is not None:
+            self._shadows = Shadows(stage, Public(self._public_images, self._public_labels), self._cache)
         self._observers = {observer.name: observer for observer in stage.scenario.observers}
 
     def attack_all(self, branches: Sequence[str], requests: Sequence[tuple[UnlearningRequest, Any]]) -> list[dict]:
@@ -72,13 +83,16 @@ class Trial:
             requests: those that were served.
         """
         candidates = self._candidates([request for request, _ in requests])
+        # On the control and the placebo too: there the attacker believes that the request is served.
+        self._forgotten_count = len({c for request, _ in requests for c in request.whole_classes}) or None
         ids = tuple(request.id for request, _ in requests)
         rows = []
         for number, settings in enumerate(self._stage.scenario.attacks):
             attack = make_attack(settings)
             for branch in self._branches_for(settings, attack, branches):
                 if branch in (TRUNK, *branches, *self._probes):
-                    rows.append(self._attack(number, settings, attack, self._case(number, branch, ids), candidates))
+                    case = self._case(number, settings, branch, ids)
+                    rows.append(self._attack(number, settings, attack, case, candidates))
         return [row.to_json() for row in with_references(rows)]
 
     def _branches_for(self, settings: AttackSettings, attack: Attack, finished: Sequence[str]) -> Sequence[str]:
@@ -96,10 +110,11 @@ class Trial:
         """Run one attack on one branch; what goes wrong inside it becomes a row without figures."""
         observer = self._observers[settings.observer]
         view = self.tape.view(observer, case.branch)
-        what = f"{settings.name} on {case.branch}"
+        what = f"{settings.label or settings.name} on {case.branch}"
         self._tell(what)
         knowledge = self.knowledge(what, view, case.branch, candidates, f"{number}-{settings.name}-{case.branch}")
         started, status, reason = time.perf_counter(), "done", ""
+        made, reused = self._cache.made, self._cache.reused
         verdict = judge_failure(attack.finds, control=case.control)
         try:
             finding = attack(view, knowledge, rng(self._stage.seed, "attack", number))
@@ -116,12 +131,14 @@ class Trial:
         details, pictures = save_verdict(self._folder, name, verdict)
         row = AttackRow(
             name=settings.name,
+            label=settings.label,
             observer=settings.observer,
             access=observer.access,
             branch=case.branch,
             finds=attack.finds,
             grants=sorted(knowledge.grants),
             queries=knowledge.query.count,
+            auxiliary={"made": self._cache.made - made, "reused": self._cache.reused - reused},
             seconds=time.perf_counter() - started,
             status=status,
             reason=reason,
@@ -133,8 +150,8 @@ class Trial:
             self._board.attack(row, verdict)
         return row
 
-    def _case(self, number: int, branch: str, request_ids: tuple[str, ...]) -> Case:
-        public = self._public_images
+    def _case(self, number: int, settings: AttackSettings, branch: str, request_ids: tuple[str, ...]) -> Case:
+        public, marks = self._public_images, self.tape.recording(branch).marks
         return Case(
             branch=branch,
             control=branch in CONTROLS,
@@ -147,6 +164,9 @@ class Trial:
             lpips=lpips_weights(self._stage.scenario),
             rebuilt_db=self._stage.scenario.judge.rebuilt_psnr,
             pool=lambda: self._stage.splits.train,
+            labels=self._stage.dataset.labels,
+            request_round=marks["request-rounds"][0] if marks else None,
+            flags=frozenset(self._observers[settings.observer].flags),
         )
 
     def _judge_draws(self, index: int) -> np.random.Generator:
@@ -193,7 +213,29 @@ class Trial:
             device=self._stage.site.device,
             progress=lambda text: self._tell(f"{what}: {text}"),
             store=self._folder / "journal" / "attacks" / store,
+            cache=self._cache,
+            shadows=self._shadows_for(view, what),
+            forgotten_count=self._forgotten_count,
+            defences=[defence.model_dump() for defence in self._stage.scenario.defences],
+            answer=answering(make_defences(self._stage.scenario.defences)),
         )
+
+    def _shadows_for(self, view: View, what: str) -> MakeShadows | None:
+        """Return what trains the shadows of an attacker that sees `view`; None where nothing is public."""
+        harness = self._shadows
+        if harness is None:
+            return None
+
+        def make(count: int, *, classes: int) -> Sequence[Shadow]:
+            return harness(
+                count,
+                classes=classes,
+                method=view.method if "method" in view.flags else None,
+                defended="defences-known" in view.flags,
+                tell=lambda text: self._tell(f"{what}: {text}"),
+            )
+
+        return make
 
 
 def lpips_weights(scenario: Scenario) -> Path | None:

@@ -4,12 +4,13 @@
 
 The grid file lists, for each of the suite's `[[matrix.runs]]` by name, tables of options per method; "all" serves the
 runs that do not list a method, and what neither lists keeps the suite's options. Point k of every method runs in the
-same cell, from one shared trunk, beside the suite's retrained models. The score of a point, in points of accuracy, is
-its average gap to retraining (on validation data in place of test data) plus how much more the model still knows of
-what it was to forget than the retrained one: of a class its accuracy, of a client with a backdoor the backdoor's
-success. A point that was not finished with every seed, or of which one of these figures is unknown, cannot win. Of the
-others the lowest mean over the seeds wins; points within 0.4 of it count as equal, and the one with the least work of
-clients is taken.
+same cell, from one shared trunk. The suite's retrained models are trained beside point 0 only: the other points of a
+run and seed start from the same trunk and serve the same request. The score of a point, in points of accuracy, is its
+average gap to retraining (on validation data in place of test data) plus how much more the model still knows of what it
+was to forget than the retrained one: of a class its accuracy, of a client with a backdoor the backdoor's success. A
+point that was not finished with every seed, or of which one of these figures is unknown, cannot win. Of the others the
+lowest mean over the seeds wins; points within 0.4 of it count as equal, and the one with the least work of clients is
+taken.
 
 Data that come without a test part, such as digits, are split anew with every seed: what is validation data with the
 seeds of tuning may be test data with those of the suite. No sample is both with one seed.
@@ -31,11 +32,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 import tomli_w
+
+from fedunlearn.judging.forgetting.gap import average_gap
+from fedunlearn.judging.metric import number
 
 ROOT = Path(__file__).parents[1]
 RUNS = "runs"
 BAD_INPUT = 2  # run_sim.py's exit code
+FIGURES = ("forget_accuracy", "retain_accuracy", "test_retain_accuracy", "mia_efficacy")
 EQUAL = 0.4  # points of score between which the least work decides
 Table = dict[str, Any]
 
@@ -48,15 +54,16 @@ def grid_of(grid: Mapping[str, Any], run: Mapping[str, Any], method: str) -> lis
 
 
 def cells(suite: Mapping[str, Any], grid: Mapping[str, Any]) -> Iterator[Table]:
-    """Yield one `[[matrix.runs]]` table per run of the suite and number of grid point."""
+    """Yield one `[[matrix.runs]]` table per run of the suite and number of grid point; the first retrains."""
     references = suite.get("unlearning", {}).get("references", ["retrain"])
     retrained = [name for name in references if name.startswith("retrain")]
     for run in suite["matrix"]["runs"]:
         points = {method: grid_of(grid, run, method) for method in run["unlearning"]["methods"]}
-        for number in range(max(map(len, points.values()))):
-            chosen = {method: listed[number] for method, listed in points.items() if number < len(listed)}
-            unlearning = run["unlearning"] | {"methods": list(chosen), "options": chosen, "references": retrained}
-            yield run | {"name": f"{run['name']}-{number}", "unlearning": unlearning}
+        for place in range(max(map(len, points.values()))):
+            chosen = {method: listed[place] for method, listed in points.items() if place < len(listed)}
+            beside = [] if place else retrained
+            unlearning = run["unlearning"] | {"methods": list(chosen), "options": chosen, "references": beside}
+            yield run | {"name": f"{run['name']}-{place}", "unlearning": unlearning}
 
 
 def tuning_scenario(suite: Mapping[str, Any], grid: Mapping[str, Any], seeds: list[int]) -> Table:
@@ -76,9 +83,9 @@ def known_figure(scenario: Mapping[str, Any]) -> str | None:
 
 def score(metrics: Mapping[str, float | None], retrained: Mapping[str, float | None], known: str | None) -> float:
     """Return how far a branch is from retraining, in points; lower is better, infinity where a figure is unknown."""
-    gap = metrics["average_gap"]
+    gap = number(metrics["average_gap"])
     own, other = (metrics[known], retrained[known]) if known else (0.0, 0.0)
-    if gap is None or own is None or other is None:
+    if math.isnan(gap) or own is None or other is None:
         return math.inf
     return 100 * (gap + max(0.0, own - other))
 
@@ -86,24 +93,50 @@ def score(metrics: Mapping[str, float | None], retrained: Mapping[str, float | N
 def outcomes(folder: Path) -> Iterator[Table]:
     """Yield one row per cell and method: its grid point, its score, what that consists of, and its work."""
     names = ("forget_accuracy", "retain_accuracy", "test_retain_accuracy", "backdoor_success", "average_gap")
-    for path in sorted(folder.glob("cells/*/results.json")):
-        results = json.loads(path.read_text())
-        run, _, number = results["cell"][RUNS]["name"].rpartition("-")
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("cells/*/results.json"))]
+    retrained = {_trunk(results): models for results in found if (models := _retrained(results))}
+    for results in found:
         branches = {branch["id"]: branch for branch in results["branches"]}
-        scenario, retrained = results["scenario"], branches.get("retrain")
+        scenario, others = results["scenario"], retrained.get(_trunk(results))
         for method in scenario["unlearning"]["methods"]:
-            row = {"run": run, "method": method, "point": int(number), "seed": results["seed"]}
+            run, point = _point(results)
+            row = {"run": run, "method": method, "point": point, "seed": results["seed"]}
             row["options"] = json.dumps(scenario["unlearning"].get("options", {}).get(method, {}))
             branch = branches.get(method)  # one that diverged is not there
             metrics = _with_retained_test(branch["metrics"]) if branch else {}
-            compared = branch and retrained
-            row["score"] = score(metrics, retrained["metrics"], known_figure(scenario)) if compared else math.inf
+            row["score"] = math.inf
+            if branch and others:
+                metrics["average_gap"] = average_gap(_figures(metrics), [_figures(other) for other in others])
+                row["score"] = score(metrics, others[0], known_figure(scenario))
             row |= {name: metrics.get(name) for name in names}
-            row |= {name: branch["cost"][name] if branch else None for name in ("client_seconds", "speed_up")}
+            row |= {"client_seconds": branch["cost"]["client_seconds"] if branch else None}
             yield row
 
 
-def _with_retained_test(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
+def _point(results: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the suite's run and the number of the grid point that a cell is."""
+    run, _, point = results["cell"][RUNS]["name"].rpartition("-")
+    return run, int(point)
+
+
+def _trunk(results: Mapping[str, Any]) -> tuple[str, int]:
+    """Return what the cells have in common that start from one model and serve one request: run and seed."""
+    return _point(results)[0], results["seed"]
+
+
+def _retrained(results: Mapping[str, Any]) -> list[Table]:
+    """Return the metrics of a cell's retrained models, that of the same initialisation first; none without that."""
+    models = {branch["id"]: _with_retained_test(branch["metrics"]) for branch in results["branches"]}
+    others = [metrics for name, metrics in models.items() if name.startswith("retrain-")]
+    return [models["retrain"], *others] if "retrain" in models else []
+
+
+def _figures(metrics: Mapping[str, float | None]) -> np.ndarray:
+    """Return what the average gap is over: distances of forget accuracy are those of unlearning accuracy."""
+    return np.array([number(metrics[name]) for name in FIGURES])
+
+
+def _with_retained_test(metrics: Mapping[str, float | None]) -> Table:
     """Return the metrics; where no whole class was forgotten, all test samples are of retained ones."""
     retained = metrics.get("test_retain_accuracy")
     return {**metrics, "test_retain_accuracy": metrics["test_accuracy"] if retained is None else retained}

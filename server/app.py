@@ -8,7 +8,6 @@ from flwr.serverapp import Grid, ServerApp
 from fedunlearn.catalogue import checked_cells
 from fedunlearn.reporting import publish
 from fedunlearn.reporting.progress import Progress
-from fedunlearn.run import Telling
 from server.aggregation import check_strategies
 from server.engine import claim, run_cells
 
@@ -33,5 +32,5 @@ def main(grid: Grid, context: Context) -> None:
     claim(out, cells, resume=True)
     nodes = len(list(grid.get_node_ids()))
     with Progress() as progress:
-        run_cells(cells, cells, out, Telling(progress.begin, progress.row), progress, ("flwr", nodes, nodes), grid)
+        run_cells(cells, cells, out, progress.lines[0], ("flwr", nodes, nodes), grid)
     print(f"report: {publish(out)}")

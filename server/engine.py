@@ -15,19 +15,23 @@ from flwr.serverapp import Grid
 from fedunlearn.errors import BadInput, BranchesFailed
 from fedunlearn.experiment import run_cell
 from fedunlearn.reporting import publish, read_results
-from fedunlearn.reporting.progress import Progress
+from fedunlearn.reporting.progress import Listener, Progress
 from fedunlearn.results import Carrier
 from fedunlearn.run import Telling
 from fedunlearn.scenario import Cell, to_toml, trunk_key
 from fedunlearn.stage import device_of
 from server.aggregation import check_strategies
+from server.cell_pool import check_jobs, run_groups
 from server.grid_engine import grid_engine
 from server.local_grid import in_process
 
+AUXILIARY = "auxiliary"  # where attacks keep what they make by content, for all cells
 Seat = tuple[str, int, int]  # engine, workers, SuperNodes: what cells must agree on to share a started engine
 
 
-def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, resume: bool = False) -> Path:
+def run_experiment(
+    cells: Sequence[Cell], out: Path, client_app: ClientApp, *, resume: bool = False, jobs: int = 1
+) -> Path:
     """Run every cell and publish the report; return the report's path.
 
     Args:
@@ -35,22 +39,43 @@ def run_experiment(cells: Sequence[Cell], out: Path, client_app: ClientApp, *, r
         out: the run folder.
         client_app: the Flower app that does the clients' work.
         resume: whether `out` may hold an interrupted run of the same cells, to be finished.
+        jobs: how many processes share the cells; more than one only where all engines are inline.
 
     Raises:
-        BadInput: when `out` holds a run already, or another scenario's.
+        BadInput: when `out` holds a run already, or another scenario's, or `jobs` does not fit the engines.
         BranchesFailed: when everything is reported, but branches could not be finished.
     """
     check_strategies(cells)
+    check_jobs(cells, jobs)
     claim(out, cells, resume=resume)
-    with Progress() as progress:
-        telling = Telling(progress.begin, progress.row)
-        for seat in dict.fromkeys(seat_of(cell) for cell in cells):
-            seated = [cell for cell in cells if seat_of(cell) == seat]
-            body = partial(run_cells, seated, cells, out, telling, progress, seat)
-            run_on(seat, client_app, seated[0], body)
+    work = partial(run_seated, cells=cells, out=out, client_app=client_app)
+    groups = by_trunk(cells, out)
+    with Progress(lines=min(jobs, len(groups))) as progress:
+        if len(progress.lines) > 1:
+            run_groups(groups, work, progress.lines)
+        else:
+            for seat in dict.fromkeys(seat_of(cell) for cell in cells):
+                work([cell for cell in cells if seat_of(cell) == seat], progress.lines[0])
     report = publish(out)
+    print(reuse(cells, out))
     complain(cells, out)
     return report
+
+
+def by_trunk(cells: Sequence[Cell], out: Path) -> list[list[Cell]]:
+    """Return the cells in groups that share a trunk, in the order of their first ones."""
+    groups: dict[Path, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(trunk_folder_of(cell, cells, out), []).append(cell)
+    return list(groups.values())
+
+
+def run_seated(
+    mine: Sequence[Cell], listener: Listener, *, cells: Sequence[Cell], out: Path, client_app: ClientApp
+) -> None:
+    """Run cells that can share a started engine."""
+    seat = seat_of(mine[0])
+    run_on(seat, client_app, mine[0], partial(run_cells, mine, cells, out, listener, seat))
 
 
 def seat_of(cell: Cell) -> Seat:
@@ -79,18 +104,18 @@ def run_cells(
     mine: Sequence[Cell],
     cells: Sequence[Cell],
     out: Path,
-    telling: Telling,
-    progress: Progress,
+    listener: Listener,
     seat: Seat,
     grid: Grid,
 ) -> None:
     """Run the cells `mine` on the grid of `seat`; one that has its results already is left alone."""
-    carrier = Carrier(*seat[:2])
+    carrier, telling = Carrier(*seat[:2]), Telling(listener.begin, listener.row)
     for cell in mine:
         folder, trunk = folder_of(cell, cells, out), trunk_folder_of(cell, cells, out)
         if not (folder / "results.json").exists():
-            progress.cell(cell.name, cells.index(cell) + 1, len(cells))
-            run_cell(cell, folder, trunk, carrier, lambda stage: grid_engine(stage, grid, seat[2]), telling)
+            listener.cell(cell.name, cells.index(cell) + 1, len(cells))
+            make_engine = partial(grid_engine, grid=grid, num_nodes=seat[2])
+            run_cell(cell, folder, trunk, out / AUXILIARY, carrier, make_engine, telling)
         if not cell.scenario.output.tape:
             shutil.rmtree(folder / "tape", ignore_errors=True)
         if not cell.scenario.output.keep_journal:  # finished rounds have served their purpose
@@ -98,6 +123,15 @@ def run_cells(
             unfinished = [other for other in cells if not (folder_of(other, cells, out) / "results.json").exists()]
             if trunk not in {trunk_folder_of(other, cells, out) for other in unfinished}:
                 shutil.rmtree(trunk / "journal", ignore_errors=True)
+
+
+def reuse(cells: Sequence[Cell], out: Path) -> str:
+    """Say how much work the cells of a finished run shared."""
+    attacks = [row for cell in cells for row in read_results(folder_of(cell, cells, out))["attacks"]]
+    made, reused = (sum(row["auxiliary"][what] for row in attacks) for what in ("made", "reused"))
+    trunks = len({trunk_folder_of(cell, cells, out) for cell in cells})
+    shared = f"trunks: {trunks:,} trained, {len(cells) - trunks:,} reused"
+    return f"auxiliary models: {made:,} made, {reused:,} reused; {shared}" if made or reused else shared
 
 
 def complain(cells: Sequence[Cell], out: Path) -> None:

@@ -28,6 +28,8 @@ REDUCED = {
     "study_rank": ("federation.clients=1", *FEW_STEPS),
     "unlearning_suite": ("matrix.seed=[0]", "data.train=200", *FEW_ROUNDS),
     "unlearning_suite_fashion": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
+    "unlearning_suite_samples": ("matrix.seed=[0]", "data.train=1500", "data.test=300", *FEW_ROUNDS),
+    "unlearning_suite_cifar": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
     "unlearning_distributions": ("matrix.training-seed=[0,1]", "data.train=200", *FEW_ROUNDS),
 }
 

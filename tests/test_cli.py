@@ -199,12 +199,14 @@ class Engine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[tuple[list[Cell], Path, bool]] = []
+        self.jobs = 0
         self.fails: BaseException | None = None
         monkeypatch.setitem(sys.modules, "server.engine", SimpleNamespace(run_experiment=self.run))
         monkeypatch.setitem(sys.modules, "clients.app", SimpleNamespace(app="the client app"))
 
-    def run(self, cells: list[Cell], out: Path, client_app: Any, *, resume: bool) -> None:
+    def run(self, cells: list[Cell], out: Path, client_app: Any, *, resume: bool, jobs: int) -> None:
         assert client_app == "the client app"
+        self.jobs = jobs
         self.asked.append((cells, out, resume))
         out.mkdir(parents=True, exist_ok=True)
         if self.fails:
@@ -250,6 +252,9 @@ def test_an_interrupted_run_says_how_to_go_on(scenario: Path, engine: Engine, ca
     code, _, err = call(capsys, "run", scenario, "--set", "title=a b", "--engine", "inline")
     again = "--set 'title=a b' --set federation.engine=inline --out runs/good --resume"
     assert (code, err) == (130, f"interrupted; go on with: python run_sim.py run {scenario} {again}\n")
+    code, _, err = call(capsys, "run", scenario, "--jobs", "3", "--out", "three")
+    assert (code, engine.jobs) == (130, 3)
+    assert err.endswith(f"run {scenario} --jobs 3 --out three --resume\n")
 
 
 def test_there_must_be_something_to_resume(scenario: Path, engine: Engine, capsys: pytest.CaptureFixture[str]):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fedunlearn.judging.answers import Answers
+from fedunlearn.judging.class_shares import shares
 from fedunlearn.judging.images import REBUILT_DB
 from fedunlearn.judging.metric import Metric
 
@@ -28,6 +29,10 @@ class Case:
         lpips: file with the weights of LPIPS, or None; see `judging/lpips.py` for its layout.
         rebuilt_db: PSNR in dB from which on an image counts as rebuilt.
         pool: returns the sample ids of all training images, among which a rebuilt image is looked up; None: it is not.
+        labels: returns the classes (n,) of sample ids (n,); None: what is judged by them is left out.
+        request_round: how many rounds came before the first request, in the observer's numbering, also on a control;
+            None where nothing was requested.
+        flags: what the observer was told.
     """
 
     branch: str
@@ -41,6 +46,9 @@ class Case:
     lpips: Path | None = None
     rebuilt_db: float = REBUILT_DB
     pool: Callable[[], np.ndarray] | None = None
+    labels: Callable[[np.ndarray], np.ndarray] | None = None
+    request_round: int | None = None
+    flags: frozenset[str] = frozenset()
 
     def forgotten_classes(self) -> frozenset[int]:
         """Return the classes that the requests of this case ask to forget."""
@@ -50,6 +58,18 @@ class Case:
         """Return the sorted ids of all samples that the requests of this case ask to forget."""
         requests = [self.answers.request(request_id) for request_id in self.request_ids]
         return np.unique(np.concatenate([ids for request in requests for ids in request.sample_ids.values()]))
+
+    def forgotten_shares(self) -> np.ndarray | None:
+        """Return the class shares (num_classes,) of what the requests ask to forget; None where they are not known."""
+        if self.labels is None or not self.request_ids:
+            return None
+        return shares(self.labels(self.forgotten_samples()), self.num_classes)
+
+    def training_shares(self) -> np.ndarray | None:
+        """Return the class shares (num_classes,) of all training data; None where they are not known."""
+        if self.labels is None or self.pool is None:
+            return None
+        return shares(self.labels(self.pool()), self.num_classes)
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,10 @@ def cell_label(values: Mapping[str, Any], *, whole: bool = False) -> str:
         'FedSGD, seed 3'
         >>> cell_label({"federation": {"local-epochs": 2}})
         'local epochs 2'
+        >>> cell_label({"defences": [{"name": "head-noise", "settings": {"scale": 0.3}}]}, whole=True)
+        'head-noise scale 0.3'
     """
-    return ", ".join(_words(key, value) for key, value in _flat(values.items(), whole))
+    return ", ".join(_words(key, value, whole) for key, value in _flat(values.items(), whole))
 
 
 def _flat(items: Iterable[tuple[str, Any]], whole: bool) -> Iterable[tuple[str, Any]]:
@@ -77,13 +79,22 @@ def _flat(items: Iterable[tuple[str, Any]], whole: bool) -> Iterable[tuple[str, 
             yield from _flat(value.items(), whole)
 
 
-def _words(key: str, value: Any) -> str:
+def _words(key: str, value: Any, whole: bool) -> str:
     short = key.rpartition(".")[2].replace("-", " ")
     if isinstance(value, str):
         return SPELLING.get(value, value)
     if isinstance(value, list | tuple):
+        if not value:
+            return f"no {short.removesuffix('s')}"
+        if all(isinstance(entry, Mapping) and "name" in entry for entry in value):  # defences, attacks
+            return " + ".join(_named(entry, whole) for entry in value)
         value = " + ".join(str(entry) for entry in value)
     return f"{short} {value}"
+
+
+def _named(entry: Mapping[str, Any], whole: bool) -> str:
+    settings = entry.get("settings", {}) if whole else {}
+    return " ".join([entry["name"], *(_words(key, value, whole) for key, value in settings.items())])
 
 
 def _without_seeds(results: Results) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def bootstrap_mean(values: Sequence[float] | np.ndarray, rng: np.random.Generato
     sample = np.asarray(values, dtype=float)
     if len(sample) < 2 or not np.isfinite(sample).all():
         return UNKNOWN
+    if np.ptp(sample) == 0:  # what resampling would find as well, only slower
+        return float(sample[0]), float(sample[0])
     result = stats.bootstrap(
         (sample,), np.mean, confidence_level=CONFIDENCE, n_resamples=RESAMPLES, method="percentile", rng=rng
     )

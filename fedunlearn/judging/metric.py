@@ -15,17 +15,22 @@ NAN = math.nan
 Interval = tuple[float, float]
 UNKNOWN: Interval = (NAN, NAN)
 
-RATES = frozenset({"exact", "top-1", "exact-set", "alarm", "false-alarm"})  # 0 or 1 in each trial
+RATES = frozenset({  # 0 or 1 in each trial
+    "exact", "top-1", "exact-set", "alarm", "false-alarm", "detected", "detected-within-1",
+})  # fmt: skip
 
 METRICS: Registry[Callable[..., Any]] = Registry("metric")
 
 
-LOWER_IS_BETTER = frozenset({"lpips", "fft2d"})
+LOWER_IS_BETTER = frozenset({
+    "lpips", "fft2d", "detection-delay", "early-alarms", "request-round-error", "distribution-error",
+})  # fmt: skip
+ROUNDS = frozenset({"detection-delay", "request-round-error"})  # counted in rounds
 
 
 def is_share(name: str) -> bool:
     """Return whether a metric lies between 0 and 1."""
-    return not name.startswith("psnr") and name not in ("ssim", "mcc", "lpips")
+    return not name.startswith("psnr") and name not in ("ssim", "mcc", "lpips", *ROUNDS)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,16 @@ Access = Literal[
     "updates",
 ]
 ACCESS_LEVELS: tuple[Access, ...] = get_args(Access)
+SHOWS: dict[Access, str] = {
+    "labels": "the final model's predicted classes for its own questions",
+    "probabilities": "the final model's probabilities for its own questions",
+    "probabilities-before-after": "those of the model before the request as well",
+    "final-weights": "the final model's weights",
+    "weights-before-after": "the models' weights before and after the request",
+    "broadcasts": "the global model of every round, as a client receives it",
+    "aggregate-only": "and the sum of every round's updates: a server behind secure aggregation",
+    "updates": "and every client's update: an honest-but-curious server",
+}
 
 _ANSWERS = {"labels", "probabilities"}
 _MODELS = _ANSWERS | {"before", "weights"}
@@ -27,6 +37,8 @@ CAPABILITIES: dict[Access, frozenset[str]] = {
     "updates": frozenset(_MODELS | {"broadcasts", "aggregate", "updates"}),
 }
 
+# What the flags tell of a request is told on the control branches too, as it was filed: the attacker of a control was
+# led to expect a request that is not served there.
 FLAGS: dict[str, str] = {
     "public-unlabelled": "the public split's images",
     "public-labelled": "the public split's images and labels",

@@ -43,6 +43,11 @@ def model_path(folder: Path, branch: str, number: int) -> Path:
     return folder / branch / f"model-{number:06d}.safetensors"
 
 
+def auxiliary_paths(folder: Path, branch: str, rounds: int) -> list[Path]:
+    """Return the files of the statistics replies that came after a branch's first `rounds` rounds, in order."""
+    return sorted((folder / branch).glob(f"auxiliary-{rounds:06d}-*.safetensors"))
+
+
 def marks_path(folder: Path, branch: str) -> Path:
     """Return the file of the models before and after the request that a branch serves."""
     return folder / branch / "marks.safetensors"
@@ -66,6 +71,24 @@ def write_round(path: Path, broadcast: Weights | None, updates: Sequence[Update]
         "whole": whole,
     }
     write_arrays(path, arrays, about)
+
+
+def write_auxiliary(folder: Path, branch: str, rounds: int, replies: Sequence[Update]) -> None:
+    """Write the next statistics replies that come after a branch's first `rounds` rounds."""
+    exchange = len(auxiliary_paths(folder, branch, rounds)) + 1
+    path = folder / branch / f"auxiliary-{rounds:06d}-{exchange:03d}.safetensors"
+    write_arrays(
+        path, {f"{reply.client_id}/{name}": array for reply in replies for name, array in reply.payload.items()}
+    )
+
+
+def read_auxiliary(path: Path) -> dict[int, Weights]:
+    """Return the arrays of each client that `write_auxiliary` wrote."""
+    replies: dict[int, Weights] = {}
+    for key, array in read_arrays(path)[0].items():
+        client, name = key.split("/", 1)
+        replies.setdefault(int(client), {})[name] = array
+    return replies
 
 
 def read_round(path: Path) -> TapedRound:

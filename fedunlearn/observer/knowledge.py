@@ -19,6 +19,7 @@ from fedunlearn.storage import read_arrays, write_arrays
 
 Pair = tuple[np.ndarray | None, np.ndarray | None]  # images (n, C, H, W) in [0, 1], labels (n,)
 Labelled = tuple[np.ndarray, np.ndarray]
+Answer = Callable[[np.ndarray], np.ndarray]  # probabilities (n, num_classes) to what is answered instead
 Moment = Literal["final", "before"]
 QUERY_BATCH = 1024
 BATCH_NORM_MOMENTUM = 0.1  # of PyTorch's layers, which the architectures use as they are
@@ -43,6 +44,7 @@ class Knowledge:
         shadows: trains shadow federations; None where the attacker has no labelled public data for them.
         forgotten_count: how many classes were asked to be forgotten; shown under the flag class-count-known.
         defences: the names and settings of the defences in force; shown under the flag defences-known.
+        answer: what the query interface makes of probabilities; None where nothing defends it.
 
     Attributes:
         cache: as given.
@@ -69,10 +71,11 @@ class Knowledge:
         shadows: MakeShadows | None = None,
         forgotten_count: int | None = None,
         defences: Sequence[Mapping[str, Any]] = (),
+        answer: Answer | None = None,
     ) -> None:
         self._store = store
         self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
-        self.query = Queries(view, self.model)
+        self.query = Queries(view, self.model, answer)
         self.grants: set[str] = set()
         self.cache = cache or ContentCache(None)
         self._shadows, self._forgotten_count, self._defences = shadows, forgotten_count, defences
@@ -135,7 +138,8 @@ class Knowledge:
         """Return `count` shadow federations that each forgot `classes` random classes; 0 classes: shadow controls.
 
         They are trained on the public split under the run's own recipe, by the run's unlearning method where the flag
-        `method` tells it, else in turn by `retrain` and `finetune`. Shadows are the attacker's own and may be used
+        `method` tells it, else in turn by `retrain` and `finetune`; the run's defences act in them under the flag
+        defences-known. Shadows are the attacker's own and may be used
         to fit thresholds, never as targets.
 
         Raises:
@@ -168,13 +172,16 @@ class Knowledge:
 class Queries:
     """The query interface of the models that an observer may ask.
 
+    One who sees the weights asks the model itself: what defends the interface is not in its way.
+
     Attributes:
         answers: what a question is answered with.
         count: how many images were asked about so far.
     """
 
-    def __init__(self, view: View, model: Callable[[Weights], Classifier]) -> None:
+    def __init__(self, view: View, model: Callable[[Weights], Classifier], answer: Answer | None = None) -> None:
         capabilities = CAPABILITIES[view.access]
+        self._answer = None if "weights" in capabilities else answer
         self.answers: Literal["probabilities", "labels"] = (
             "probabilities" if "probabilities" in capabilities else "labels"
         )
@@ -196,7 +203,13 @@ class Queries:
             raise AccessRefused(f"only the final model answers this observer, not the one {when} the request")
         self.count += len(images)
         answers = probabilities(self._model(self._recording.model(when)), images)
-        return answers if self.answers == "probabilities" else answers.argmax(axis=1)
+        told = answers if self._answer is None else self._answer(answers)
+        return told if self.answers == "probabilities" else first_choice(told, answers)
+
+
+def first_choice(told: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the classes (n,) that are told with the highest probability; of equal ones, the really most probable."""
+    return np.asarray(np.where(told == told.max(axis=1, keepdims=True), probabilities, -1).argmax(axis=1))
 
 
 @torch.no_grad()

@@ -8,7 +8,15 @@ from typing import Any, Literal
 
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import AccessRefused
-from fedunlearn.observer.files import TapedRound, marks_path, model_path, read_round, round_path
+from fedunlearn.observer.files import (
+    TapedRound,
+    auxiliary_paths,
+    marks_path,
+    model_path,
+    read_auxiliary,
+    read_round,
+    round_path,
+)
 from fedunlearn.storage import part, read_about, read_arrays
 
 When = Literal["before", "after", "final"]
@@ -65,6 +73,23 @@ class Recording:
         branch, own = self.rounds[number - 1]
         published = model_path(self.folder, branch, own).exists()
         return self._model(branch, own) if published else self.broadcast(number)
+
+    def auxiliary(self, number: int) -> dict[int, Weights]:
+        """Return the statistics replies that came right before a round, or after the last, as `<exchange>/<name>`.
+
+        Raises:
+            AccessRefused: when there is no round of that number, nor one before it.
+        """
+        if not 1 <= number <= len(self.rounds) + 1:
+            raise AccessRefused(f"there is no round {number}; the observer saw {len(self.rounds)}")
+        shared = sum(branch != self.branch for branch, _ in self.rounds)  # the trunk's, in which nobody sends any
+        replies: dict[int, Weights] = {}
+        paths = auxiliary_paths(self.folder, self.branch, number - 1 - shared)
+        for exchange, path in enumerate(paths, start=1):
+            for client, arrays in read_auxiliary(path).items():
+                named = {f"{exchange}/{name}": array for name, array in arrays.items()}
+                replies[client] = replies.get(client, {}) | named
+        return replies
 
     def _model(self, branch: str, own: int) -> tuple[Weights, bool]:
         arrays, about = read_arrays(model_path(self.folder, branch, own))

@@ -12,9 +12,10 @@ import numpy as np
 from fedunlearn.federation import Order, Outcome, Update, Weights
 from fedunlearn.names import PROBE
 from fedunlearn.observer.access import Access
-from fedunlearn.observer.files import marks_path, model_path, round_path, write_model, write_round
+from fedunlearn.observer.files import marks_path, model_path, round_path, write_auxiliary, write_model, write_round
 from fedunlearn.observer.recording import Recording
 from fedunlearn.observer.view import View, selects
+from fedunlearn.requests import UnlearningRequest
 from fedunlearn.storage import write_arrays
 
 Keeps = Callable[[str, int], bool]  # (branch, the round's number within the branch, from 1)
@@ -34,6 +35,10 @@ class Observer(Protocol):
     @property
     def flags(self) -> Sequence[str]:
         """What it knows beside."""
+
+    @property
+    def client(self) -> int | None:
+        """The client that is the observer's own, under the flag own-updates; None to take the first that may be."""
 
 
 @dataclass
@@ -70,17 +75,19 @@ class Tape:
     """What happened on the wire, one folder per branch; its `on_round` and `on_model` are the federation's listeners.
 
     A tape holds the last layer of every round's broadcast, updates and published model, and all of their tensors for
-    the rounds that `keeps` names. It never holds metrics, private parts, task settings or replies that are
-    neither gradients nor weights. Recording a branch anew replaces what was recorded of it.
+    the rounds that `keeps` names. It never holds metrics, private parts or task settings. Replies that are neither
+    gradients nor weights go to files of their own, where somebody may see them. Recording a branch anew replaces what
+    was recorded of it.
 
     Args:
         folder: where the files go.
         keeps: whether a round is kept whole; default every one.
+        auxiliary: whether to keep statistics replies, for observers with the flag auxiliary-replies.
     """
 
-    def __init__(self, folder: Path, keeps: Keeps = lambda branch, number: True) -> None:
+    def __init__(self, folder: Path, keeps: Keeps = lambda branch, number: True, *, auxiliary: bool = False) -> None:
         self.folder = folder
-        self._keeps = keeps
+        self._keeps, self._auxiliary = keeps, auxiliary
         self._reels: dict[str, _Reel] = {}
 
     def _reel(self, branch: str) -> _Reel:
@@ -91,15 +98,17 @@ class Tape:
         return self._reels[branch]
 
     def on_round(self, branch: str, order: Order, outcomes: Sequence[Outcome]) -> None:
-        """Record a finished round."""
-        if order.task.reply == "statistics":
-            return
+        """Record a finished round; statistics replies belong to the round that follows them."""
         reel = self._reel(branch)
+        updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
+        if order.task.reply == "statistics":
+            if self._auxiliary:
+                write_auxiliary(self.folder, branch, reel.rounds, updates)
+            return
         reel.rounds += 1
         whole = self._keeps(branch, reel.rounds) or reel.rounds - 1 in reel.requests
         # Mostly a round broadcasts what the last one published: it is on the tape already.
         on_tape = _same(order.weights, reel.published) and (reel.whole or not whole)
-        updates = [outcome for outcome in outcomes if isinstance(outcome, Update)]
         path = round_path(self.folder, branch, reel.rounds)
         write_round(path, None if on_tape else order.weights, updates, whole)
         reel.published = None
@@ -135,6 +144,8 @@ class Tape:
         final: Weights,
         trunk_rounds: int | None = None,
         method: str = "",
+        clients: int = 0,
+        requests: Sequence[UnlearningRequest] = (),
     ) -> None:
         """Say what a branch was about, when it is done.
 
@@ -146,12 +157,23 @@ class Tape:
             final: the branch's last global model.
             trunk_rounds: how many of the trunk's rounds come before the branch's own; default `request_round`.
             method: the unlearning method's name.
+            clients: how many there are.
+            requests: what was asked, in order of arrival; on a control, what was asked on the other branches.
         """
         models = {"before": before, "after": after, "final": final}
         arrays = {f"{part}/{name}": array for part, model in models.items() for name, array in model.items()}
         trunk = request_round if trunk_rounds is None else trunk_rounds
-        requests = sorted({request_round, *(trunk + own for own in self._reel(branch).requests)})
-        about = {"request-rounds": requests, "trunk-rounds": trunk, "method": method}
+        rounds = sorted({request_round, *(trunk + own for own in self._reel(branch).requests)})
+        scope = requests[0].scope if requests else ""
+        about = {
+            "request-rounds": rounds,
+            "trunk-rounds": trunk,
+            "method": method,
+            "clients": clients,
+            "parties": sorted({client for request in requests for client in request.samples}),
+            "scope": scope,
+            "target": sorted({one for request in requests if request.scope == scope for one in request.target}),
+        }
         write_arrays(marks_path(self.folder, branch), arrays, about)
 
     def recording(self, branch: str = "trunk") -> Recording:
@@ -160,7 +182,13 @@ class Tape:
 
     def view(self, observer: Observer, branch: str = "trunk") -> View:
         """Return what `observer` sees of a branch: the trunk's rounds up to the request, then the branch's own."""
-        return View(self.recording(branch), observer.access, frozenset(observer.flags), tuple(observer.rounds))
+        return View(
+            self.recording(branch),
+            observer.access,
+            frozenset(observer.flags),
+            tuple(observer.rounds),
+            own_client=observer.client,
+        )
 
 
 def _same(one: Weights, other: Weights | None) -> bool:

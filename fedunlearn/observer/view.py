@@ -43,16 +43,27 @@ class View:
     `AccessRefused` where the access level, the flags or the choice of rounds do not give it. Do not write to the
     arrays.
 
+    What is told of a request is what was filed. Control branches tell the same as the others, though there it was not
+    served, and say that the method was `finetune`: what they did is nothing else than train on. So no attack can tell
+    a control by what it was told.
+
     Attributes:
         access: the observer's level.
         flags: what it knows beside.
     """
 
     def __init__(
-        self, recording: Recording, access: Access, flags: frozenset[str], rounds: tuple[str | int, ...] = ("all",)
+        self,
+        recording: Recording,
+        access: Access,
+        flags: frozenset[str],
+        rounds: tuple[str | int, ...] = ("all",),
+        *,
+        own_client: int | None = None,
     ) -> None:
         self.access = access
         self.flags = flags
+        self._own_client = own_client
         self._recording = recording
         self._rounds = rounds
 
@@ -87,8 +98,40 @@ class View:
         updates = self._updates(number, head)
         if client not in updates:
             raise AccessRefused(f"client {client} sent nothing in round {number}; {sorted(updates)} did")
-        update = updates[client]
-        return Update(client, update.kind, head_of(update.payload), update.num_examples) if head else update
+        return _part_of(updates[client], head)
+
+    @property
+    def own_client(self) -> int:
+        """The client that is the observer's own: given, or the lowest-numbered that holds none of the requested data.
+
+        Under the flag own-updates; on a branch without requests the given one, or client 0.
+        """
+        self._need_flag("own-updates")
+        marks = self._recording.marks or {"parties": (), "clients": 1}
+        parties = marks["parties"]
+        if self._own_client in parties:
+            raise AccessRefused(f"the observer's own client {self._own_client} holds requested data")
+        free = [client for client in range(marks["clients"]) if client not in parties]
+        if self._own_client is None and not free:
+            raise AccessRefused("every client holds requested data: none of them can be the observer's own")
+        return free[0] if self._own_client is None else self._own_client
+
+    def own_update(self, number: int, *, head: bool = False) -> Update:
+        """Return what the observer's own client sent in a round, or the last layer of it alone."""
+        client, updates = self.own_client, self._updates(number, head)
+        if client not in updates:
+            raise AccessRefused(f"the observer's own client {client} sent nothing in round {number}")
+        return _part_of(updates[client], head)
+
+    def auxiliary(self, number: int) -> Mapping[int, Weights]:
+        """Return the statistics that clients sent right before a round, by client; those without any are absent.
+
+        Under the flag auxiliary-replies. `num_rounds` + 1 stands for what came after the last round. Names are
+        `<exchange>/<name>`: the exchanges before a round are numbered from 1, the names are the method's own.
+        """
+        self._need("updates")
+        self._need_flag("auxiliary-replies")
+        return self._recording.auxiliary(number)
 
     def total(self, number: int, *, head: bool = False) -> Update:
         """Return the mean of a round's updates, weighted by their examples: all that secure aggregation shows."""
@@ -142,9 +185,33 @@ class View:
         """The name of the unlearning method."""
         return str(self._mark("method", "method"))
 
+    @property
+    def parties(self) -> tuple[int, ...]:
+        """The clients that asked, ascending: those whose data are to be forgotten."""
+        return tuple(self._mark("request-party", "parties"))
+
+    @property
+    def scope(self) -> str:
+        """What the (first) request names: "class", "sample" or "client"."""
+        return str(self._mark("request-target", "scope"))
+
+    @property
+    def target(self) -> tuple[int, ...]:
+        """The classes, sample ids or clients that the requests of that scope name, ascending."""
+        return tuple(self._mark("request-target", "target"))
+
     def _mark(self, flag: str, name: str) -> Any:
-        if flag not in self.flags:
-            raise AccessRefused(f'the observer lacks the flag "{flag}"')
+        self._need_flag(flag)
         if self._recording.marks is None:
             raise AccessRefused("nothing was requested on this branch")
         return self._recording.marks[name]
+
+    def _need_flag(self, flag: str) -> None:
+        if flag not in self.flags:
+            raise AccessRefused(f'the observer lacks the flag "{flag}"')
+
+
+def _part_of(update: Update, head: bool) -> Update:
+    if not head:
+        return update
+    return Update(update.client_id, update.kind, head_of(update.payload), update.num_examples)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from fedunlearn.judging.case import Verdict
 FOLDER = "artefacts"
 SIDE = 112  # pixels: smaller images are enlarged until a person can see them
 GAP = 4
+WIDEST = 20  # images in a strip
+FRAME = np.array([213, 94, 0], np.uint8)  # around what is marked
 
 
 def save_images(folder: Path, name: str, rows: Sequence[np.ndarray]) -> str:
@@ -56,6 +58,9 @@ def save_verdict(folder: Path, name: str, verdict: Verdict) -> tuple[dict[str, A
         for index, batch in enumerate(batches(verdict.details))
         if f"rebuilt-{index}" in verdict.arrays
     ]
+    if "prototypes" in verdict.arrays:
+        strip = marked_strip(verdict.arrays["prototypes"], details["true"] if not details["control"] else ())
+        pictures.append(_store(folder, f"{name}-prototypes.png", png(strip)))
     return details, pictures
 
 
@@ -117,6 +122,17 @@ def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
         for x, tile in enumerate(row):
             top, left = GAP + y * (height + GAP), GAP + x * (width + GAP)
             canvas[top : top + height, left : left + width] = tile
+    return canvas
+
+
+def marked_strip(images: np.ndarray, marked: Collection[int]) -> np.ndarray:
+    """Return images (n, C, H, W) side by side as one uint8 array (height, width, 3), the marked ones framed."""
+    shown = images[:WIDEST]
+    canvas = grid([shown])
+    width = pixels(shown[0]).shape[1] + GAP
+    for k in (k for k in marked if k < len(shown)):
+        frame = canvas[:, k * width : (k + 1) * width + GAP]
+        frame[:GAP] = frame[-GAP:] = frame[:, :GAP] = frame[:, -GAP:] = FRAME
     return canvas
 
 

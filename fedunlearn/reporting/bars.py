@@ -64,6 +64,24 @@ def paired_bars(true: Sequence[int], found: Sequence[int], names: Sequence[str],
     return drawing(width, height, parts, label)
 
 
+def share_bars(true: Sequence[float], claimed: Sequence[float], names: Sequence[str], label: str) -> Markup:
+    """Return two bars per class, its true share of what was forgotten beside the one claimed."""
+    width, height = WIDTH / 2, 120.0
+    slot, floor = (width - 8) / len(true), height - 20
+    peak = max(*true, *claimed, 1e-300)
+    parts = [element("line", x1=4.0, x2=width - 4, y1=floor, y2=floor, class_="zero")]
+    for k, pair in enumerate(zip(true, claimed, strict=True)):
+        x = 4 + k * slot
+        words = tooltip(f"{names[k]}: {pair[0]:.1%} of what was forgotten, {pair[1]:.1%} claimed")
+        for place, share, style in zip((0.14, 0.51), pair, ("bar original", "bar found"), strict=True):
+            tall = max(share, 0.0) / peak * (height - 30)
+            bar = {"x": x + place * slot, "y": floor - tall, "width": 0.35 * slot, "height": tall}
+            parts.append(element("rect", words, **bar, class_=style))
+        if len(true) <= 20:
+            parts.append(element("text", names[k], x=x + slot / 2, y=height - 4, class_="axis middle"))
+    return drawing(width, height, parts, label)
+
+
 def histograms(members: np.ndarray, others: np.ndarray, label: str) -> Markup:
     """Return the scores of members and of others as two overlaid outlines, equal areas."""
     width, height = WIDTH / 2, 110.0

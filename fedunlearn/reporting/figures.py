@@ -8,26 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
+from fedunlearn.judging.references import label_of
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.artefacts import load_arrays
-from fedunlearn.reporting.bars import class_bars, histograms, paired_bars
+from fedunlearn.reporting.bars import histograms, paired_bars
+from fedunlearn.reporting.class_figures import Panel, Prototypes, class_panels, prototypes, short_names
 from fedunlearn.reporting.galleries import Gallery, galleries
 from fedunlearn.reporting.picture_words import PICTURES, most_exposed_first, source_of, threshold
 
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One drawing with a heading and a sentence below; `quiet` on the controls."""
-
-    heading: str
-    drawing: Markup
-    note: str
-    quiet: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +32,7 @@ class Figure:
         galleries: its pictures, empty unless it looks for images.
         source: where the labels came from that it used for them.
         threshold: PSNR in dB from which on they count as rebuilt.
+        prototypes: its pictures of the classes, empty unless it makes some.
     """
 
     attack: str
@@ -50,13 +42,7 @@ class Figure:
     galleries: tuple[Gallery, ...] = ()
     source: str = ""
     threshold: str = ""
-
-
-def short_names(names: Sequence[str], count: int) -> list[str]:
-    """Return class names that fit below a bar: the names when all are short, else the class numbers."""
-    if len(names) == count and max(map(len, names)) <= 4:
-        return list(names)
-    return [str(k) for k in range(count)]
+    prototypes: tuple[Prototypes, ...] = ()
 
 
 def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
@@ -64,7 +50,7 @@ def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
     names = words.class_names(results)
     by_attack: dict[tuple[str, str, str], list[Row]] = {}
     for row in results["attacks"]:
-        by_attack.setdefault((row["name"], row["observer"], row["finds"]), []).append(row)
+        by_attack.setdefault((label_of(row), row["observer"], row["finds"]), []).append(row)
     drawn = []
     for (attack, _, finds), rows in by_attack.items():
         sentence = words.finding(finds, rows, names)
@@ -78,7 +64,8 @@ def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
             limit = f"{threshold(rows[0]):g}"
             drawn.append(Figure(attack, finds, sentence, galleries=shown, source=source_of(rows), threshold=limit))
         elif finds == "forgotten-classes":
-            drawn.append(Figure(attack, finds, sentence, _class_panels(done, names)))
+            made = prototypes(folder, done, names)
+            drawn.append(Figure(attack, finds, sentence, class_panels(done, names), prototypes=made))
         else:
             drawn.append(Figure(attack, finds, sentence, _member_panels(folder, done)))
     return drawn
@@ -93,26 +80,6 @@ def _label_panels(row: Row, names: Sequence[str]) -> list[Panel]:
         chart = paired_bars(true, found, short_names(names, len(true)), f"Labels in the update of {where}")
         panels.append(Panel(where, chart, f"{right} of {sum(true)} labels right"))
     return panels
-
-
-def _class_panels(rows: Sequence[Row], names: Sequence[str]) -> tuple[Panel, ...]:
-    known = [row for row in rows if None not in row["details"]["scores"]]
-    every = [score for row in known for score in row["details"]["scores"]]
-    panels = []
-    for row in known:
-        details = row["details"]
-        control = bool(details.get("control"))
-        limits = (min(every), max(every))
-        short = short_names(names, len(details["scores"]))
-        label = f"Scores of {row['name']} after {row['branch']}"
-        chart = class_bars(details["scores"], short, [] if control else details["true"], limits, label)
-        named = formats.names_of(details["named"], names)
-        if control:
-            note = f"false alarm: names {named}" if details["named"] else "names no class, rightly"
-        else:
-            note = f"names {named}; forgotten: {formats.names_of(details['true'], names)}"
-        panels.append(Panel(f"after {row['branch']}", chart, note, control))
-    return tuple(panels)
 
 
 def _member_panels(folder: Path, rows: Sequence[Row]) -> tuple[Panel, ...]:

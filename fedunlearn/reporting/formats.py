@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from fedunlearn.judging.metric import ROUNDS
+
 DASH = "\u2013"
 _SHARES = (
     "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "identification-rate", "top-1", "exact-set", "alarm",
-    "balanced-accuracy", "false-alarm", "per-class-accuracy", "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
+    "detected", "detected-within-1", "early-alarms", "balanced-accuracy", "false-alarm", "per-class-accuracy",
+    "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
 )  # fmt: skip
 _DISTANCES = ("lpips", "fft2d")
 
@@ -35,6 +38,8 @@ def amount(metric: str, value: float | None) -> str:
         return percent(value)
     if metric in _DISTANCES:
         return f"{value:.3f}"
+    if metric in ROUNDS:
+        return f"{value:.3g} rounds"
     return f"{value:.1f} dB" if metric.startswith("psnr") else f"{value:.2f}"
 
 
@@ -48,7 +53,7 @@ def span(metric: str, ends: Sequence[float | None]) -> str:
     if None in ends:
         return DASH
     low, high = (amount(metric, end) for end in ends)
-    return f"{low.removesuffix(' dB').removesuffix('%')} … {high}"
+    return f"{low.removesuffix(' dB').removesuffix('%').removesuffix(' rounds')} … {high}"
 
 
 def names_of(classes: Sequence[int], names: Sequence[str]) -> str:

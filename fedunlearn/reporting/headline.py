@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedunlearn.judging.references import numbered
+from fedunlearn.judging.references import label_of, labels_of
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.leakage import UNIFORM
@@ -44,8 +44,8 @@ def tiles(results: Results) -> list[Tile]:
     """Return the first attack of each kind in one figure each; one that needs no data only when there is no other."""
     rows = [row for row in results["attacks"] if row["branch"] not in CONTROLS and _has_target(row)]
     rows.sort(key=lambda row: row["name"].startswith(("null-class", UNIFORM)))
-    first = {row["finds"]: row["name"] for row in reversed(rows)}
-    of = lambda finds: [row for row in rows if (row["finds"], row["name"]) == (finds, first[finds])]  # noqa: E731
+    first = {row["finds"]: label_of(row) for row in reversed(rows)}
+    of = lambda finds: [row for row in rows if (row["finds"], label_of(row)) == (finds, first[finds])]  # noqa: E731
     found = []
     if "labels" in first:
         metric, where = of("labels")[0]["metrics"]["irec"], _where(of("labels")[0])
@@ -64,10 +64,11 @@ def tiles(results: Results) -> list[Tile]:
         same = of("forgotten-classes")
         hits = sum(words.value(row, "exact-set") == 1 for row in same)
         chance = formats.percent(same[0]["metrics"]["exact-set"]["chance"])
-        alarms = [words.value(row, "false-alarm") for row in results["attacks"] if row["name"] == same[0]["name"]]
+        own = [row for row in results["attacks"] if label_of(row) == label_of(same[0])]
+        alarms = [words.value(row, "false-alarm") for row in own]
         loud, quiet = (alarms.count(value) for value in (1, 0))
         note = (
-            f"models in which {same[0]['name']} names just the forgotten class; chance {chance}, "
+            f"models in which {label_of(same[0])} names just the forgotten class; chance {chance}, "
             f"false alarms on {loud} of {loud + quiet} controls"
         )
         found.append(Tile("forgotten class", f"{hits} of {len(same)}", note))
@@ -138,9 +139,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
 def scores(results: Results) -> list[Score]:
     """Return every metric of every attack and branch."""
     rows = results["attacks"]
-    labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
     found = []
-    for label, row in zip(labels, rows, strict=True):
+    for label, row in zip(labels_of(rows), rows, strict=True):
         main = ("false-alarm",) if "false-alarm" in row["metrics"] else HEADLINE[row["finds"]]
         skipped = row.get("details", {}).get("skipped", {})
         for name, metric in row["metrics"].items():

@@ -12,8 +12,12 @@ from markupsafe import Markup
 from fedunlearn import __version__
 from fedunlearn.judging import METRICS
 from fedunlearn.judging.groups import cell_labels
+from fedunlearn.judging.summary import summarise
 from fedunlearn.reporting import formats
 from fedunlearn.reporting.charts import Estimate, forest
+from fedunlearn.reporting.class_blocks import FINDS, Block, blocks, in_blocks
+from fedunlearn.reporting.class_charts import delay_charts, partial_charts
+from fedunlearn.reporting.class_heat import FEWEST, caption, heat
 from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import figures
 from fedunlearn.reporting.page import page
@@ -25,6 +29,7 @@ from fedunlearn.reporting.table import SHOWN_CELLS, has_trials, headline_rows
 from fedunlearn.reporting.templates import LOADER
 
 Results = Mapping[str, Any]
+FEW, MOST = 60, 1500  # lines of a table that stays open, and that stands on the page at all
 
 
 def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[str, Any] | None) -> str:
@@ -44,6 +49,8 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         labels = cell_labels([results.get("cell", {}) for results in cells])
         pages = [page(*cell) for cell in zip(folders, cells, range(len(cells)), labels, strict=True)]
     scenario, found = cells[0]["scenario"], suites(cells)
+    seen = summary or summarise(cells)
+    found_blocks = [block for block in blocks(seen) if len(block.lines) >= FEWEST]
     trials = summary if summary and has_trials(summary) and (summary["rows"] or not found) else None
     return environment.get_template("report.html").render(
         title=scenario.get("title") or scenario.get("name") or "fedunlearn",
@@ -56,6 +63,11 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         accuracies=_accuracies(trials) if trials and not found else [],
         suites=[_methods(suite) for suite in found],
         glossary=_glossary(cells),
+        blocks=[_block(block) for block in found_blocks],
+        delays=delay_charts(trials),
+        partials=partial_charts(trials),
+        few=FEW,
+        most=MOST,
         tables=leakages(cells, summary),
         two=figures,
         source_words=label_source,
@@ -87,9 +99,13 @@ def _rates(summary: Mapping[str, Any]) -> list[tuple[str, Markup]]:
             for row in rows
             if row["value"] is not None
         ]
-        if estimates:
+        if estimates and not (finds == FINDS and in_blocks(summary)):
             charts.append((title, forest(estimates, title, percent=finds != "membership")))
     return charts
+
+
+def _block(block: Block) -> dict[str, Any]:
+    return {"title": block.group, "drawing": heat(block), "caption": caption(block)}
 
 
 def _methods(suite: Suite) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fedunlearn.judging.groups import Group, group_cells
 from fedunlearn.judging.metric import LOWER_IS_BETTER
-from fedunlearn.judging.references import numbered
+from fedunlearn.judging.references import labels_of
 from fedunlearn.judging.summary import summarise
 from fedunlearn.names import PROBE
 from fedunlearn.reporting.picture_words import counting
@@ -174,9 +174,8 @@ def _rows_of(group: Group) -> dict[tuple[str, str, str], list[Row]]:
     """Return the attack rows of a group's cells by attack, observer and branch."""
     found: dict[tuple[str, str, str], list[Row]] = {}
     for results in group.cells:
-        keys = [(row["name"], row["observer"], row["branch"]) for row in results["attacks"]]
-        for label, key, row in zip(numbered(keys), keys, results["attacks"], strict=True):
-            found.setdefault((label, *key[1:]), []).append(row)
+        for label, row in zip(labels_of(results["attacks"]), results["attacks"], strict=True):
+            found.setdefault((label, row["observer"], row["branch"]), []).append(row)
     return found
 
 

@@ -13,12 +13,13 @@ from fedunlearn.names import TRUNK
 from fedunlearn.observer.access import CAPABILITIES, FLAGS
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.charts import heat_map
+from fedunlearn.reporting.class_figures import short_names
 from fedunlearn.reporting.curves import Lane, Line, line_chart, timeline
-from fedunlearn.reporting.figures import Figure, figures, short_names
+from fedunlearn.reporting.figures import Figure, figures
 from fedunlearn.reporting.headline import Score, Tile, facts, scores, tiles
 
 Results = Mapping[str, Any]
-STYLES = {TRUNK: "s0", "retrain": "s3", "retrain-other-init": "s4", "control": "s5", "placebo": "s6"}
+STYLES = {TRUNK: "s0", "retrain": "s3", "retrain-other-init": "s4", "control": "s5", "placebo": "s6", "absent": "s9"}
 UNLEARNER_STYLES = ("s1", "s2", "s7", "s8")
 
 
@@ -51,6 +52,7 @@ class Page:
     forgetting: str
     classes: Markup | None
     failures: tuple[str, ...]
+    left_out: tuple[str, ...]
 
 
 def page(folder: Path, results: Results, number: int, label: str) -> Page:
@@ -74,6 +76,7 @@ def page(folder: Path, results: Results, number: int, label: str) -> Page:
         forgetting=words.accuracy_sentence(results),
         classes=_class_accuracy(results),
         failures=tuple(_failures(results)),
+        left_out=tuple(f"{entry['branch']}: {entry['reason']}" for entry in results.get("left_out", [])),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedunlearn.judging.images import REBUILT_DB
+from fedunlearn.judging.references import label_of
 from fedunlearn.names import CONTROLS
 from fedunlearn.reporting.formats import amount, listed, percent
 
@@ -85,7 +86,7 @@ def images(row: Row) -> str:
         return no_answer(row)
     rebuilt = round(share["value"] * share["n"])
     return (
-        f"{row['name']} ({source_of([row])}) rebuilt {rebuilt} of {share['n']} training images recognisably "
+        f"{label_of(row)} ({source_of([row])}) rebuilt {rebuilt} of {share['n']} training images recognisably "
         f"({threshold(row):g} dB or better), {amount('psnr', mean['value'])} on average; the best picture that needs "
         f"no attack gets {amount('psnr', mean['baseline'])}.{_counted(row)}"
     )
@@ -93,7 +94,7 @@ def images(row: Row) -> str:
 
 def forgotten_images(rows: Sequence[Row]) -> str:
     """Say how much the pictures that an attack makes of a request look like the forgotten samples, and on controls."""
-    name, known = rows[0]["name"], [row for row in rows if row["metrics"]["psnr"]["value"] is not None]
+    name, known = label_of(rows[0]), [row for row in rows if row["metrics"]["psnr"]["value"] is not None]
     request = [row for row in known if row["branch"] not in CONTROLS]
     control = [row for row in known if row["branch"] in CONTROLS]
     if not known:
@@ -112,7 +113,7 @@ def forgotten_images(rows: Sequence[Row]) -> str:
 
 def no_answer(row: Row) -> str:
     """Say that an attack gave no answer, and why."""
-    return f"{row['name']} gave no answer ({row['status']}{': ' + row['reason'] if row.get('reason') else ''})."
+    return f"{label_of(row)} gave no answer ({row['status']}{': ' + row['reason'] if row.get('reason') else ''})."
 
 
 def _details(row: Row, key: str) -> Any:

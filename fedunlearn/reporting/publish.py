@@ -10,6 +10,8 @@ from rich.console import Console
 
 from fedunlearn.judging.forgetting.margin_store import read_margins
 from fedunlearn.judging.summary import summarise, write_summary
+from fedunlearn.reporting.class_blocks import blocks
+from fedunlearn.reporting.class_heat import write_heat
 from fedunlearn.reporting.html import render
 from fedunlearn.reporting.leakage import write_leakage
 from fedunlearn.reporting.results import cell_folders, read_results
@@ -24,7 +26,8 @@ PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 def publish(run: Path, console: Console | None = None) -> Path:
     """Write report.html, print the table, return the report's path.
 
-    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv, a suite of methods its picture.
+    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv, a suite of methods
+    and a matrix of attacks on the forgotten class their pictures.
 
     Args:
         run: a folder with results.json or with cells/*/results.json.
@@ -40,6 +43,7 @@ def publish(run: Path, console: Console | None = None) -> Path:
         summary = summarise(cells, [read_margins(folder) for folder in folders])
         write_summary(run, summary, records(methods))
     write_pictures(run, methods)
+    write_heat(run, blocks(summary))
     write_leakage(run, cells, summary)
     report = run / REPORT
     temporary = run / (REPORT + ".part")

@@ -12,9 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from fedunlearn.judging.groups import cell_labels
-from fedunlearn.judging.references import numbered
+from fedunlearn.judging.references import label_of, labels_of
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
+from fedunlearn.reporting.class_blocks import FINDS, in_blocks
+from fedunlearn.reporting.class_table import class_tables
 from fedunlearn.reporting.distributions import distribution_tables
 from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import leakage_tables
@@ -56,9 +58,13 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
             console.print(_cell(label, results, wide=wide))
     found = suites(cells)
     if summary and has_trials(summary):
-        for table in (_rates(summary, wide), _alarms(summary), *([] if found else [_accuracies(summary)])):
+        crowded = in_blocks(summary)
+        tables = [_rates(summary, wide, crowded=crowded), *([] if crowded else [_alarms(summary)])]
+        for table in [*tables, *([] if found else [_accuracies(summary)])]:
             if table.row_count:
                 console.print(table)
+        for part in class_tables(summary, console.width) if crowded else ():
+            console.print(part)
     for part in suite_tables(found, console.width):
         console.print(part)
     for part in distribution_tables(summary, console.width):
@@ -140,9 +146,8 @@ def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
     for name in ("value", "n", "95 % interval", *compared):
         table.add_column(name, justify="right", no_wrap=True)
     rows = results["attacks"]
-    labels = numbered([(row["name"], row["observer"], row["branch"]) for row in rows])
     before = None
-    for label, row in zip(labels, rows, strict=True):
+    for label, row in zip(labels_of(rows), rows, strict=True):
         if row["branch"].startswith(PROBE):
             continue
         if before != (label, row["observer"]):
@@ -164,7 +169,7 @@ def _beside_pictures(results: Mapping[str, Any]) -> Table | None:
     table = Table(title="The pictures, more closely", title_justify="left", title_style="bold", box=None, padding=0)
     table.show_header = False
     for row in done:
-        said = [f"[cyan]{escape(row['name'])}[/], {escape(row['branch'])}", *filter(None, [source_of([row])])]
+        said = [f"[cyan]{escape(label_of(row))}[/], {escape(row['branch'])}", *filter(None, [source_of([row])])]
         table.add_row("; ".join([*said, *filter(None, [counting(row)]), *map(escape, more(row))]))
     return table
 
@@ -178,12 +183,14 @@ def _scores(row: Mapping[str, Any], metric: str, wide: bool) -> list[str]:
     return [f"[bold]{value}", str(entry["n"]), formats.span(metric, entry["ci"]), *compared]
 
 
-def _rates(summary: Mapping[str, Any], wide: bool) -> Table:
+def _rates(summary: Mapping[str, Any], wide: bool, *, crowded: bool) -> Table:
     compared = ("chance", "no attack", "p (Holm)") if wide else ()
     columns = ("value", "n", "95 % interval", *compared)
     table = _table("Over all cells", ("cells", "attack", "after: measure"), columns, 2 if wide else 1)
     table.columns[1].no_wrap, table.columns[1].max_width = False, ATTACK
     for row in headline_rows(summary):
+        if crowded and row["finds"] == FINDS:
+            continue
         metric = row["metric"]
         p = formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"
         figures = [formats.amount(metric, row["value"]), str(row["n"]), formats.span(metric, row["ci"])]
@@ -196,10 +203,12 @@ def _rates(summary: Mapping[str, Any], wide: bool) -> Table:
 
 def _alarms(summary: Mapping[str, Any]) -> Table:
     title = "False alarms where no class was forgotten"
-    table = _table(title, ("cells", "attack", "on"), ("alarms", "rate", "95 % interval", "nominal"))
+    figures = ("alarms", "rate", "95 % interval", "nominal", "p (Holm)")
+    table = _table(title, ("cells", "attack", "on"), figures)
     for row in summary["alarms"]:
         count = f"{row['alarms']} of {row['n']}" + (f" ({row['failed']} failed)" if row["failed"] else "")
         rates = [formats.percent(row["rate"]), formats.span("false-alarm", row["ci"]), formats.percent(row["nominal"])]
+        rates.append(formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}")
         table.add_row(escape(row["group"]), row["attack"], row["on"], count, *rates)
     return table
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ from torch.utils.tensorboard import SummaryWriter
 from fedunlearn.federation import Update, Weights
 from fedunlearn.judging import AttackRow, Verdict
 from fedunlearn.judging.groups import cell_label
-from fedunlearn.reporting.artefacts import batches, grid, picture_rows
+from fedunlearn.judging.references import labels_of
+from fedunlearn.judging.summary import summarise
+from fedunlearn.reporting.artefacts import batches, grid, marked_strip, picture_rows
+from fedunlearn.reporting.class_blocks import FINDS, METRICS, blocks
+from fedunlearn.reporting.class_pictures import block_picture, score_picture
 from fedunlearn.reporting.heat import confusion_picture
 from fedunlearn.reporting.picture_words import counting, label_source
 from fedunlearn.reporting.sketch import CountSketch, change
@@ -152,7 +157,7 @@ class Board:
 
     def attack(self, row: AttackRow, verdict: Verdict) -> None:
         """Show what an attack found: its metrics, rebuilt below original pictures, the precision-recall curve."""
-        place = f"attack/{row.name}-{row.observer}"
+        place = f"attack/{_slug(row.label or row.name)}-{row.observer}"
         for name, metric in row.metrics.items():
             if np.isfinite(metric.value):
                 self._writer.add_scalar(f"{place}/{name}/{row.branch}", metric.value)
@@ -162,6 +167,8 @@ class Board:
                 which = f"client-{batch.entry['client']}" if "client" in batch.entry else batch.key
                 tag = f"{place}/pictures/{row.branch}/{which}"
                 self._writer.add_image(tag, picture, batch.entry.get("round", 0), dataformats="HWC")
+        if row.finds == FINDS:
+            self._forgotten_class(place, row, verdict)
         if beside := "; ".join(
             filter(None, [label_source(verdict.details.get("label-source")), counting({"details": verdict.details})])
         ):
@@ -170,6 +177,24 @@ class Board:
             scores = verdict.arrays["scores"]
             member, likely = torch.from_numpy(verdict.arrays["member"]), rankdata(scores) / len(scores)
             self._writer.add_pr_curve(f"{place}/members/{row.branch}", member, torch.from_numpy(likely))
+
+    def _forgotten_class(self, place: str, row: AttackRow, verdict: Verdict) -> None:
+        """Show the scores of the classes as bars, and the pictures that an attack made of them; true ones marked."""
+        scores, true = verdict.details.get("scores", []), verdict.details.get("true", [])
+        marked = () if verdict.details.get("control") else true
+        if scores and None not in scores:
+            bars = score_picture(np.array(scores), marked)
+            self._writer.add_image(f"{place}/scores/{row.branch}", bars, dataformats="HWC")
+        if "prototypes" in verdict.arrays:
+            strip = marked_strip(verdict.arrays["prototypes"], marked)
+            self._writer.add_image(f"{place}/prototypes/{row.branch}", strip, dataformats="HWC")
+
+    def classes(self, results: Mapping[str, Any]) -> None:
+        """Show which attack found the forgotten class after which method, beside its false alarms."""
+        for block in blocks(summarise([results])):
+            picture = block_picture(block)
+            self._writer.add_image("attack/forgotten-class", picture, dataformats="HWC")
+            self._writer.add_text("attack/forgotten-class", f"{METRICS[block.metric]}; orange: false alarms")
 
     def hparams(self, results: Mapping[str, Any]) -> None:
         """Make the cell a row of the HPARAMS tab: settings, final accuracies, the attacks' headline metrics."""
@@ -182,8 +207,8 @@ class Board:
             for name, value in branch["metrics"].items()
         }
         figures |= {
-            f"found/{row['name']}-{row['observer']}/{name}/{row['branch']}": metric["value"]
-            for row in results["attacks"]
+            f"found/{_slug(label)}-{row['observer']}/{name}/{row['branch']}": metric["value"]
+            for label, row in zip(labels_of(results["attacks"]), results["attacks"], strict=True)
             for name, metric in row["metrics"].items()
             if name in (*HEADLINE[row["finds"]], "false-alarm")
         }
@@ -192,6 +217,11 @@ class Board:
             {name: value for name, value in figures.items() if value is not None},
             run_name=".",
         )
+
+
+def _slug(label: str) -> str:
+    """Return what an attack is called as a part of a tag, which takes no spaces."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", label)
 
 
 def _code(text: str) -> str:

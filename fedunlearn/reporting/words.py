@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedunlearn.judging.summary import PRIMARY
+from fedunlearn.judging.metric_rows import PRIMARY
+from fedunlearn.judging.references import label_of
 from fedunlearn.names import CONTROLS, PROBE, TRUNK
-from fedunlearn.reporting import picture_words
+from fedunlearn.reporting import class_words, picture_words
 from fedunlearn.reporting.formats import amount, listed, names_of, percent
 from fedunlearn.reporting.picture_words import PICTURES, no_answer, source_of
 
@@ -39,6 +40,7 @@ BRANCHES = {
     "retrain-other-init": "the same from another initialisation",
     "control": "as many extra rounds, nothing forgotten",
     "placebo": "as many samples forgotten, spread over all classes",
+    "absent": "nothing requested, the clients that hold the class stay away",
 }
 SAID = 6  # branches of which a sentence tells the accuracy
 SPELLING = {"irec": "IRec", "psnr": "PSNR", "top-1": "top-1", "auc": "AUC"}
@@ -75,7 +77,7 @@ def findings(results: Results) -> list[tuple[str, str]]:
     names = class_names(results)
     by_attack: dict[tuple[str, str, str], list[Row]] = {}
     for row in results["attacks"]:
-        by_attack.setdefault((row["name"], row["observer"], row["finds"]), []).append(row)
+        by_attack.setdefault((label_of(row), row["observer"], row["finds"]), []).append(row)
     return [(finds, finding(finds, rows, names)) for (_, _, finds), rows in by_attack.items()]
 
 
@@ -97,7 +99,7 @@ def _found(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
         return " ".join(picture_words.images(row) for row in rows)
     if finds == "forgotten-images":
         return picture_words.forgotten_images(rows)
-    return _classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+    return class_words.forgotten_classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
 
 
 def _over_probes(finds: str, rows: Sequence[Row]) -> str:
@@ -106,7 +108,7 @@ def _over_probes(finds: str, rows: Sequence[Row]) -> str:
     known = sorted((row for row in rows if value(row, metric) is not None), key=lambda row: value(row, metric) or 0)
     if not known:
         return no_answer(rows[0])
-    name = f"{rows[0]['name']} ({source_of(rows)})" if finds in PICTURES else rows[0]["name"]
+    name = f"{label_of(rows[0])} ({source_of(rows)})" if finds in PICTURES else label_of(rows[0])
     ends = [f"{amount(metric, value(row, metric))} on {row['branch']}" for row in (known[0], known[-1])[: len(known)]]
     silent = f" No answer on {len(rows) - len(known)} of {len(rows)} probes." if len(known) < len(rows) else ""
     return f"{name}: {SPELLING[metric]} {' to '.join(ends)}.{silent}"
@@ -124,7 +126,7 @@ def _labels(row: Row) -> str:
         return no_answer(row)
     n = exact["n"]
     whole = f"{round(exact['value'] * n)} of {n} observed updates" if n > 1 else "the observed update"
-    verdict = f"{row['name']} recovered {percent(recovered['value'])} of the labels behind "
+    verdict = f"{label_of(row)} recovered {percent(recovered['value'])} of the labels behind "
     if n == 1:
         verdict += whole + (", all exactly" if exact["value"] == 1 else "")
     else:
@@ -133,54 +135,12 @@ def _labels(row: Row) -> str:
     return f"{verdict}; {trivial}."
 
 
-def _classes(rows: Sequence[Row], names: Sequence[str]) -> str:
-    name = rows[0]["name"]
-    request = [row for row in rows if row["branch"] not in CONTROLS]
-    if not request:
-        return f"{name} was run on the controls only. {_alarms(rows)}"
-    if all(value(row, "alarm") is None for row in request):
-        return no_answer(request[0])
-    known = [row for row in request if value(row, "top-1") is not None]
-    if not known:
-        loud = [row["branch"] for row in request if value(row, "alarm") == 1]
-        named = f"names a class after {listed(loud)}" if loud else "names none"
-        return f"No whole class was forgotten; {name} {named}. {_alarms(rows)}"
-    right = [row["branch"] for row in known if value(row, "top-1") == 1]
-    wrong = [row["branch"] for row in known if value(row, "top-1") != 1]
-    failed = [row["branch"] for row in request if row not in known]
-    parts = []
-    if right:
-        true = names_of(known[0]["details"].get("true", []), names)
-        parts.append(f"{name} ranks the forgotten {true} first after {listed(right)}")
-    if wrong:
-        start = "but not" if right else f"{name} does not rank the forgotten class first"
-        parts.append(f"{start} after {listed(wrong)}")
-    found = f"{', '.join(parts)} (chance is {percent(known[0]['metrics']['top-1']['chance'])})."
-    silent = f" No answer after {listed(failed)}." if failed else ""
-    return f"{found}{silent} {_alarms(rows)}"
-
-
-def _alarms(rows: Sequence[Row]) -> str:
-    controls = [(row["branch"], value(row, "false-alarm")) for row in rows if row["branch"] in CONTROLS]
-    if not controls:
-        return "No control was run."
-    loud, quiet, failed = ([branch for branch, alarm in controls if alarm == kind] for kind in (1, 0, None))
-    sentences = []
-    if loud:
-        sentences.append(f"False alarm on {listed(loud)}, where no class was forgotten.")
-    elif quiet:
-        sentences.append(f"No false alarm on {listed(quiet)}.")
-    if failed:
-        sentences.append(f"No answer on {listed(failed)}.")
-    return " ".join(sentences)
-
-
 def _membership(rows: Sequence[Row]) -> str:
     known = [row for row in rows if value(row, "auc") is not None]
     if not known:
         return no_answer(rows[0])
     after = ", ".join(f"{value(row, 'auc'):.2f} after {row['branch']}" for row in known)
-    return f"{known[0]['name']} tells forgotten samples from unseen ones with AUC {after} (0.50 is guessing)."
+    return f"{label_of(known[0])} tells forgotten samples from unseen ones with AUC {after} (0.50 is guessing)."
 
 
 def accuracy_sentence(results: Results) -> str:

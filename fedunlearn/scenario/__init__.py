@@ -1,6 +1,7 @@
 """The scenario language: one TOML file says everything about an experiment."""
 
 from fedunlearn.names import TRUNK
+from fedunlearn.scenario.defending import DefenceSettings
 from fedunlearn.scenario.loading import load, load_cells, read, to_toml
 from fedunlearn.scenario.matrix import Cell, expand, trunk_key
 from fedunlearn.scenario.messages import validate
@@ -31,6 +32,7 @@ __all__ = [
     "AttackSettings",
     "Cell",
     "DataSettings",
+    "DefenceSettings",
     "FaultSettings",
     "FederationSettings",
     "JudgeSettings",

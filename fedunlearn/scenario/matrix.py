@@ -148,7 +148,7 @@ def _check_key(path: tuple[str, ...], key: str, values: Any) -> None:
     """Refuse an axis that no scenario has; below free tables (an unlearner's options) anything may stand."""
     known = {dotted(known) for known in all_keys(Scenario) if known[0] not in ("matrix", "name")}
     general = dotted(tuple("0" if part.isdecimal() else part for part in path))
-    free = ("federation.strategy-options.", "unlearning.options.", "attacks.0.settings.")
+    free = ("federation.strategy-options.", "unlearning.options.", "attacks.0.settings.", "defences.0.settings.")
     entry = general.endswith(".0") and general.removesuffix(".0") in known
     if general not in known and not general.startswith(free) and not entry:
         raise ScenarioError(problem(key, values, f"unknown key{nearest_key(path, Scenario)}"))
@@ -177,6 +177,9 @@ def _labels(axis: _Axis) -> list[str]:
 def _label(key: str, value: Any) -> str:
     if isinstance(value, list):
         text = "+".join(_label("", item) for item in value) or f"no-{key}"
+    elif isinstance(value, Mapping) and isinstance(value.get("name"), str):  # an attack, a defence
+        own = value.get("settings", {})
+        text = "-".join([value["name"], *(_label(name, own[name]) for name in own)])
     else:
         text = value if isinstance(value, str) else f"{key}{json.dumps(value, default=str)}"
     return re.sub(r"[^A-Za-z0-9.+]+", "-", text).strip("-.")[:MAX_LABEL_LENGTH] or key

@@ -1,12 +1,13 @@
 """A whole scenario, and the checks that look at several of its tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from fedunlearn.names import PROBES, TRUNK
 from fedunlearn.registry import nearest
+from fedunlearn.scenario.defending import DefenceSettings
 from fedunlearn.scenario.fields import Name, wrong
 from fedunlearn.scenario.poison import PoisonSettings
 from fedunlearn.scenario.sections import (
@@ -51,6 +52,9 @@ class Scenario(Settings):
         default=(), strict=False, description="What is to be forgotten, and when."
     )
     unlearning: UnlearningSettings = Field(default=UnlearningSettings(), description="How it is forgotten.")
+    defences: tuple[DefenceSettings, ...] = Field(
+        default=(), strict=False, description="What the server and its query interface do against those who watch."
+    )
     observers: tuple[ObserverSettings, ...] = Field(default=(), strict=False, description="Who watches.")
     probes: tuple[ProbeSettings, ...] = Field(
         default=(), strict=False, description="Single rounds that are watched beside the run."
@@ -66,6 +70,11 @@ class Scenario(Settings):
     def learning_seed(self) -> int:
         """The seed of everything that training draws; data, requests, attacks and the judge keep `seed`."""
         return self.seed if self.training_seed is None else self.training_seed
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of which samples train, are tested on, are public, ...; who holds and forgets them keeps `seed`."""
+        return self.seed if self.data.split_seed is None else self.data.split_seed
 
     @property
     def trunk_rounds(self) -> int:
@@ -118,6 +127,8 @@ class Scenario(Settings):
         _refuse_repeats("observers", "name", [observer.name for observer in self.observers])
         last = self.federation.rounds + self.unlearning.rounds
         for number, observer in enumerate(self.observers):
+            if observer.client is not None:
+                self._check_client(f"observers.{number}.client", observer.client)
             for place, round in enumerate(observer.rounds):
                 if isinstance(round, int) and round > last:
                     why = f"must be at most {last}, the rounds of training and unlearning"
@@ -129,6 +140,7 @@ class Scenario(Settings):
             self._check_probe(f"probes.{number}", probe)
         for number, attack in enumerate(self.attacks):
             self._check_attack(f"attacks.{number}", attack)
+        _refuse_same_labels(self.attacks)
         return self
 
     def _check_clients(self, key: str, clients: Iterable[int]) -> None:
@@ -173,6 +185,14 @@ class Scenario(Settings):
             known = (TRUNK, *self.branches, *probes)
             if branch not in known:
                 raise wrong(f"{key}.branches.{place}", branch, f"unknown branch{nearest(branch, known)}")
+
+
+def _refuse_same_labels(attacks: Sequence[AttackSettings]) -> None:
+    called = [attack.label or attack.name for attack in attacks]
+    for number, attack in enumerate(attacks):
+        others = [other for other, name in enumerate(called) if name == called[number] and other != number]
+        if attack.label and others:
+            raise wrong(f"attacks.{number}.label", attack.label, f"is what attacks.{others[0]} is called already")
 
 
 def _refuse_repeats(table: str, field: str, names: list[str]) -> None:

@@ -9,11 +9,24 @@ from fedunlearn.scenario.fields import Count, Counts, Everyone, Fraction, Index,
 from fedunlearn.settings import Settings
 
 Scope = Literal["sample", "class", "client"]
-Reference = Literal["retrain", "retrain-other-init", "control", "placebo"]
+Reference = Literal["retrain", "retrain-other-init", "control", "placebo", "absent"]
 Strategy = Literal[
     "FedAvg", "FedAvgM", "FedAdagrad", "FedAdam", "FedYogi", "FedProx",
     "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan",
 ]  # fmt: skip
+STRATEGIES: dict[Strategy, str] = {
+    "FedAvg": "The mean of the clients' models, weighted by their numbers of samples; our own, in float64.",
+    "FedAvgM": "FedAvg with momentum at the server.",
+    "FedAdagrad": "Adagrad at the server.",
+    "FedAdam": "Adam at the server.",
+    "FedYogi": "Yogi at the server.",
+    "FedProx": "FedAvg, the clients' loss with a proximal term (federation.proximal-mu).",
+    "FedMedian": "The median of each weight.",
+    "FedTrimmedAvg": "The mean of each weight without its extremes.",
+    "Krum": "The one model that is closest to its neighbours.",
+    "MultiKrum": "The mean of the models that are closest to their neighbours.",
+    "Bulyan": "The trimmed mean of what repeated Krum selects.",
+}
 
 
 class DataSettings(Settings):
@@ -42,6 +55,13 @@ class DataSettings(Settings):
     public: Index | Fraction = Field(default=0.15, description="Samples that an attacker may own: a count or a share.")
     validation: Index | Fraction = Field(default=0.05, description="Samples for tuning: a count or a share.")
     judge: Index | Fraction = Field(default=0.05, description="Samples for the judge's own models: a count or a share.")
+    split_seed: int | None = Field(
+        default=None,
+        ge=0,
+        le=2**32 - 1,
+        description="Which samples go to which part follows from it; the scenario's `seed` if absent. With it, runs of "
+        "many seeds share one public part, and what attackers made of it.",
+    )
     side: int | None = Field(
         default=None,
         ge=8,
@@ -239,9 +259,10 @@ class UnlearningSettings(Settings):
         default=1, ge=1, description="Retrained models, where a distribution of them is needed."
     )
     references: tuple[Reference, ...] = Field(
-        default=("retrain", "retrain-other-init", "control", "placebo"),
+        default=("retrain", "retrain-other-init", "control", "placebo", "absent"),
         strict=False,
-        description="Branches that every method is compared with.",
+        description="Branches that every method is compared with; `absent` is left out where every client holds a "
+        "requested class, or no whole class is requested.",
     )
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ def summary(cells: Sequence[Cell]) -> list[str]:
         ("requests", _distinct(line for cell in cells for line in _requests(cell.scenario))),
         ("branches", _distinct(_few(cell.scenario.branches) for cell in cells)),
         ("probes", _distinct(_few(probe.name for probe in cell.scenario.probes) for cell in cells)),
+        ("defences", _distinct(_few(defence.name for defence in cell.scenario.defences) for cell in cells)),
         ("attacks", _distinct(line for cell in cells for line in _attacks(cell.scenario))),
     ]
     return [f"  {title if not number else '':9} {line}" for title, lines in rows for number, line in enumerate(lines)]

@@ -19,6 +19,18 @@ class ObserverSettings(Settings):
         default=("first", "around-request"), strict=False, description="The rounds whose updates it records."
     )
     flags: tuple[str, ...] = Field(default=(), strict=False, description="What it knows beside.")
+    client: int | None = Field(
+        default=None,
+        ge=0,
+        description="The client that is the observer's own, for the flag own-updates; absent: the lowest-numbered that "
+        "holds none of the requested data.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "ObserverSettings":
+        if self.client is not None and "own-updates" not in self.flags:
+            raise wrong("client", self.client, 'needs the flag "own-updates" beside it')
+        return self
 
 
 class ProbeSettings(Settings):
@@ -71,6 +83,13 @@ class AttackSettings(Settings):
     """An attack by an observer."""
 
     name: str = Field(description="An attack; `run_sim.py list attacks` shows them.")
+    label: str = Field(
+        default="",
+        max_length=40,
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9 ._+-]*)?$",
+        description="What tables and summaries call it, so that an attack can be tried with several settings; its "
+        "name if absent.",
+    )
     observer: str = Field(description="The name of the observer that attacks.")
     branches: tuple[str, ...] | None = Field(
         default=None,

@@ -10,7 +10,7 @@ Scopes: all; client by extension. Under class scope nearly every shuffled batch 
 goes back almost to the initialisation, unless `last-rounds` says how far. Who takes part: the holders of forgotten
 data, then the retained clients in ordinary rounds. Needs from the server: the model of every round and who took part in
 it, rounds x model size on disk (as stored here with the updates: rounds x (clients + 1) x model size); `relabel`:
-nothing. The replies are statistics, which attacks do not see yet.
+nothing. The replies are statistics.
 
 Deviations (`subtract`): the paper's client logs the changes of its batches. Here it repeats a stored round from that
 round's broadcast, drawing the same batches, and sends the sum over the marked ones. That is what the log would give

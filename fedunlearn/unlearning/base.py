@@ -76,7 +76,7 @@ class Unlearner(ABC):
 
     A method that moves the model otherwise than by ordinary rounds drops `federation.state`, the server optimiser's
     memory, before any that follow (`phases.install`). Replies of kind "statistics" (importances, sums of gradients or
-    of batch changes, activations, second heads) are not on the observers' tape: attacks do not see them yet.
+    of batch changes, activations, second heads) are shown to those observers alone who have the flag auxiliary-replies.
 
     Attributes:
         Settings: its own settings, written under `unlearning.options.<name>` in a scenario.
@@ -86,7 +86,8 @@ class Unlearner(ABC):
         stores: what the server must have kept of training: nothing, the model of every round, or every update.
         own_trunk: whether it changes training itself, as an `OwnTrunkUnlearner` does.
         foresees: whether that training must know the request; then it serves one request in a run.
-        honours: what is open on the federation while `forget` runs.
+        honours: what is open on the federation while `forget` runs: the request, a placebo of its size, all data of the
+            clients that hold the requested classes, or nothing.
     """
 
     Settings: ClassVar[type[BaseSettings]] = BaseSettings
@@ -96,7 +97,7 @@ class Unlearner(ABC):
     stores: ClassVar[Stored] = "nothing"
     own_trunk: ClassVar[bool] = False
     foresees: ClassVar[bool] = False
-    honours: ClassVar[Literal["request", "placebo", "nothing"]] = "request"
+    honours: ClassVar[Literal["request", "placebo", "absence", "nothing"]] = "request"
 
     def __init__(self, settings: BaseSettings, rounds: int) -> None:
         self.settings: Any = settings  # an instance of the subclass's own Settings

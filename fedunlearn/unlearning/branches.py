@@ -1,7 +1,11 @@
 """The branches that forget nothing of what was asked: without them, no figure of an attack means anything.
 
-Both run the scenario's `unlearning.rounds` extra rounds. A method that takes more of them (FedEraser replays its
+All run the scenario's `unlearning.rounds` extra rounds. A method that takes more of them (FedEraser replays its
 history, retraining starts over) is still compared with these.
+
+`absent` is the harder control: a class leaves the training rounds without anybody having asked for that, as it happens
+where few clients are sampled and data are not spread evenly. The clients that hold the class stay away to the end of
+the branch. Where every client holds it, no such rounds exist, and the branch is left out with that reason.
 """
 
 from fedunlearn.federation import Federation, Weights
@@ -28,3 +32,11 @@ class Placebo(FineTune):
 
     takes_part = "everyone"
     honours = "placebo"
+
+
+@UNLEARNERS.register("absent")
+class Absent(FineTune):
+    """Fine-tuning without the clients that hold the requested classes, as if no round had sampled them; no request."""
+
+    takes_part = "retained"
+    honours = "absence"

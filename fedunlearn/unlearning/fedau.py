@@ -9,7 +9,7 @@ every sample (`W <- W - mean_i B_i`); biases likewise.
 Scopes: all. Who takes part: those that hold forgotten data, during learning and with one reply afterwards. Needs from
 the server: nothing stored, but its own trunk, whose training must know the request: it serves one request in a run.
 There are no rounds of unlearning. The second head costs its clients one more forward pass per batch while they learn,
-which the reported cost of unlearning leaves out. The replies are statistics, which attacks do not see yet.
+which the reported cost of unlearning leaves out. The replies are statistics.
 
 Of a client that leaves, every label of B is random: such a head knows nothing, and mixed in it would destroy the first.
 As in the authors' code, B then starts every round from the mean of A and of itself, the first one from A; and alpha is

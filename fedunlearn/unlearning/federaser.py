@@ -77,7 +77,7 @@ class FedEraser(Unlearner):
             sizes = [federation.num_examples(client, "retain") for client in clients]
             mean = weighted_mean([deltas[client] for client in clients], sizes)
             model = {name: (array + mean[name]).astype(array.dtype) for name, array in model.items()}
-            federation.publish(model)
+            model = federation.publish(model)
         federation.state = None
         return model
 

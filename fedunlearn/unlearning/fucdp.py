@@ -11,7 +11,7 @@ The channels with the highest TF * IDF over all layers are pruned, then ordinary
 
 Scope: class. Who takes part: all clients that hold data, also those without the class, send activations, and with them
 their exact numbers of images of every class; the retained ones train. Needs from the server: nothing. Only for models
-with convolutions. The replies are statistics, which attacks do not see yet.
+with convolutions. The replies are statistics.
 
 Deviations: a pruned channel's filter and bias are set to zero, and so are gain and bias of a normalisation layer
 right behind it; shapes are kept. The server sets pruned channels to zero again after every recovery round (clients
@@ -88,8 +88,8 @@ class ClassDiscriminativePruning(Unlearner):
         pruned = highest(scores, self.settings.sparsity)
         weights = install(zeroed(weights, layers, pruned), federation)
         for _ in range(self.extra_rounds):
-            weights = zeroed(history.training.run(federation, weights, 1), layers, pruned)
-            federation.publish(weights)
+            trained = history.training.run(federation, weights, 1)
+            weights = federation.publish(zeroed(trained, layers, pruned))
         return weights
 
 

@@ -138,11 +138,10 @@ def average(updates: Sequence[Update], federation: Federation) -> Weights:
 
 
 def install(weights: Weights, federation: Federation) -> Weights:
-    """Publish and return a global model that did not come of an ordinary round, and drop the server optimiser's memory.
+    """Publish a global model that did not come of an ordinary round and drop the server optimiser's memory; return it.
 
     That memory (momentum, second moments) was made of updates from the forgotten data too, and it belongs to a path
     that the model has left: the ordinary rounds that follow begin with none. Methods that only train on keep it.
     """
-    federation.publish(weights)
     federation.state = None
-    return weights
+    return federation.publish(weights)

@@ -7,7 +7,7 @@ weights held where they were.
 
 Scopes: class and sample as in the source; client by extension. Who takes part: the holders of forgotten data, once for
 their gradients; then whoever takes part in `random-label`. Needs from the server: nothing. The mask travels beside the
-model. The gradients are statistics, which attacks do not see yet.
+model. The gradients are statistics.
 
 Deviations: the gradients are those of single samples, added without batches in between (in evaluation mode, where
 batches make no difference), first by each client and then by the server: the mask is the one of the pooled forgotten

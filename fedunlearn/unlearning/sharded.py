@@ -151,13 +151,14 @@ class ShardedRounds(OrdinaryRounds):
         return self._train(federation, concerned, range(done), "retain")
 
     def _train(self, federation: Federation, chosen: Iterable[int], rounds: range, view: DataView) -> Weights:
+        weights = self._mean(federation, view)
         for number in rounds:
             for place in chosen:
                 federation.calls = number * len(self.shards) + place
                 self.shards[place].train(federation, view)
             federation.calls = (number + 1) * len(self.shards)
-            install(self._mean(federation, view), federation)
-        return self._mean(federation, view)
+            weights = install(self._mean(federation, view), federation)
+        return weights
 
     def _mean(self, federation: Federation, view: DataView) -> Weights:
         sizes = [shard.size(federation, view) for shard in self.shards]

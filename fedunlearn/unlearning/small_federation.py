@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedunlearn.aggregation import gradient_step, weighted_mean
-from fedunlearn.federation import Federation, Order, Outcome, Update, Weights
+from fedunlearn.federation import Federation, Weights
 from fedunlearn.journal import Journal
 from fedunlearn.learning import Site, Worker
 from fedunlearn.models import Architecture, Classifier, build, load_weights, parameter_names, to_weights
@@ -20,6 +18,7 @@ from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.rounds import OrdinaryRounds
 from fedunlearn.unlearning.base import History, Scope
+from fedunlearn.worker_engine import WorkerEngine
 
 CLASSES, CLIENTS, PER_CLIENT, SIDE = 4, 4, 48, 8
 LEARNING_RATE = 0.1
@@ -42,33 +41,6 @@ class Blocks:
     def labels(self, ids: np.ndarray) -> np.ndarray:
         """Return int64 (n,)."""
         return self._labels[ids]
-
-
-class WorkerEngine:
-    """Carries orders straight to a worker; `apart` gives every client an order of its own."""
-
-    def __init__(self, worker: Worker, parameters: frozenset[str], apart: bool) -> None:
-        self._worker, self._parameters, self._apart = worker, set(parameters), apart
-
-    def deliver(self, order: Order) -> list[Outcome]:
-        """Return one outcome per job."""
-        outcomes: list[Outcome] = []
-        groups = [[client] for client in order.jobs] if self._apart else [list(order.jobs)]
-        for group in groups:
-            part = Order(
-                order.call, order.task, order.weights, {client: order.jobs[client] for client in group},
-                order.past, order.current, order.private,
-            )  # fmt: skip
-            stacks, failures = self._worker.perform(part)
-            outcomes += [*failures, *(update for stack in stacks for update in stack.updates())]
-        return outcomes
-
-    def aggregate(self, weights: Weights, updates: Sequence[Update], state: Any) -> tuple[Weights, Any]:
-        """Return the weighted mean, or one step along it for gradients."""
-        mean = weighted_mean([update.payload for update in updates], [update.num_examples for update in updates])
-        if updates[0].kind == "gradient":
-            mean = gradient_step(weights, mean, LEARNING_RATE, self._parameters)
-        return mean, state
 
 
 @dataclass
@@ -109,7 +81,7 @@ class SmallFederation:
 
     def federation(self, *, apart: bool = False, journal: Path | None = None) -> Federation:
         """Return a federation at call 0 whose rounds are journalled in `journal` (`folder` if None)."""
-        engine = WorkerEngine(self._worker, parameter_names(self._model), apart)
+        engine = WorkerEngine(self._worker, parameter_names(self._model), LEARNING_RATE, apart=apart)
         return Federation(engine, self.held, Journal(journal or self.folder), "trunk")
 
     @cached_property

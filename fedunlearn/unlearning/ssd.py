@@ -7,7 +7,7 @@ min(lambda * F_D / F_f, 1).
 
 Scopes: all. Who takes part: the clients that hold forgotten data send F_f, all that hold data send F_D. The server
 weights a client's importances by its number of batches, so the aggregate is the mean over the batches of all clients.
-Needs from the server: nothing. The replies are statistics, which attacks do not see yet.
+Needs from the server: nothing. The replies are statistics.
 
 Deviations: the squared gradient of a batch is no mean of per-sample squares and shrinks with the batch, so one
 batch size serves both sets. Gradients are taken in evaluation mode: no buffer moves, and no sample's gradient

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from fedunlearn.requests import Ledger, Population, Refused, placebo, resolve
+from fedunlearn.requests import Ledger, Population, Refused, absence, placebo, resolve
 
 LABELS = np.tile(np.arange(5), 12)
 HELD = [np.arange(0, 20), np.arange(20, 40), np.flatnonzero(LABELS[:60] == 3)[-4:]]  # client 2 holds class 3 only
@@ -96,6 +96,29 @@ def test_placebo_has_the_same_size_and_is_spread_like_the_data():
         assert all(set(ids) <= set(held[client]) for client, ids in other.samples.items())
         shares.append(np.bincount(labels[np.concatenate(list(other.samples.values()))], minlength=10))
     assert chisquare(np.sum(shares, axis=0)).pvalue > 1e-3
+
+
+def test_absence_sets_aside_all_data_of_those_who_hold_the_class_whoever_asked():
+    held = [np.flatnonzero(np.isin(LABELS, (label, 4))) for label in range(3)] + [np.flatnonzero(np.isin(LABELS, 0))]
+    request = resolve(asked("class", holders=(0,), fraction=0.5, classes=(0,)), 0, population(held))
+    aside = absence(request, population(held))
+    assert (aside.scope, aside.target, aside.classes, aside.round) == ("client", (0, 3), (0, 4), request.round)
+    assert {client: ids.tolist() for client, ids in aside.samples.items()} == {c: held[c].tolist() for c in (0, 3)}
+    left = [ids for client, ids in enumerate(held) if client not in aside.samples]
+    assert not (LABELS[np.concatenate(left)] == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (asked("client", clients=(1,)), "r names no whole class"),
+        (asked("class", classes=(3,)), "every client holds data of class 3"),
+        (asked("class", classes=(1, 3)), r"every client holds data of one of the classes \(1, 3\)"),
+    ],
+)
+def test_absence_that_cannot_be(request_, reason):
+    with pytest.raises(Refused, match=reason):
+        absence(resolve(request_, 0, population()), population())
 
 
 def test_two_placebos_in_sequence_forget_different_samples():

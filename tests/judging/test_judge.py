@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from fedunlearn.errors import DataError
 from fedunlearn.judging import METRICS, AnswerKey, Answers, Case, Metric, judge_failure, judge_finding
 from fedunlearn.judging.judge import METRIC_NAMES
+from fedunlearn.judging.score_classes import CONTROL_NAMES, GUESSED_NAMES, STREAM_NAMES
 from fedunlearn.observer.findings import ForgottenClasses, ForgottenImages, LabelCounts, Membership, Reconstructions
 from tests.judging.test_lpips import random_weights
 
@@ -46,8 +47,8 @@ def case(tmp_path):
 
 
 def test_every_metric_of_a_verdict_is_registered_and_described():
-    names = {name for names in METRIC_NAMES.values() for name in names} | {"false-alarm"}
-    assert names == set(METRICS)
+    names = {name for names in METRIC_NAMES.values() for name in names}
+    assert names | {*CONTROL_NAMES, *STREAM_NAMES, *GUESSED_NAMES} == set(METRICS)
     assert all(METRICS.describe().values())
 
 

@@ -11,6 +11,7 @@ from fedunlearn import trial
 from fedunlearn.attacks import Attack
 from fedunlearn.judging import AnswerKey, Answers
 from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.cache import ContentCache
 from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.scenario import JudgeSettings
@@ -20,6 +21,7 @@ from tests.observer.recorded import CLASSES, SHAPE, Federation, Watcher, blank, 
 IMAGES, LABELS = digits()
 HELD = non_iid(3, 600, seed=2)
 REQUEST = UnlearningRequest("request-1", 2, "client", (0,), {0: HELD[0]})
+CLASSES_ASKED = UnlearningRequest("request-1", 2, "class", (3, 4), {0: HELD[0]}, (3, 4))
 BRANCHES = ("forgotten", "control")
 
 
@@ -48,13 +50,17 @@ def tape(tmp_path_factory):
 @pytest.fixture
 def stage():
     def settings(name, branches=None):
-        return SimpleNamespace(name=name, observer="server", branches=branches, settings={})
+        return SimpleNamespace(name=name, label="", observer="server", branches=branches, settings={})
 
     outside = np.arange(600, 1797)
     return SimpleNamespace(
         seed=3,
         scenario=SimpleNamespace(
-            observers=[Named("updates", ("candidates",))], attacks=[settings("stub")], probes=(), judge=JudgeSettings()
+            observers=[Named("updates", ("candidates",))],
+            attacks=[settings("stub")],
+            probes=(),
+            defences=(),
+            judge=JudgeSettings(),
         ),
         unseen=outside[50:900],
         splits=SimpleNamespace(train=np.arange(600), public=outside[:50], test=outside[50:900], judge=outside[900:]),
@@ -72,12 +78,12 @@ def stage():
 def attack(monkeypatch, tape, stage, tmp_path):
     """Return the rows of a trial in which every attack does `act`."""
 
-    def run(act, finds="forgotten-classes", branches=BRANCHES, told=lambda text: None):
+    def run(act, finds="forgotten-classes", branches=BRANCHES, told=lambda text: None, request=REQUEST, cache=None):
         monkeypatch.setattr(trial, "make_attack", lambda settings: Stub(act, finds))
         key = AnswerKey(tmp_path / "answers")
         key.write_request("request-1", (4,), REQUEST.samples)
-        made = Trial(stage, (), tape, key, tmp_path, None, told)
-        return {row["branch"]: row for row in made.attack_all(branches, [(REQUEST, None)])}
+        made = Trial(stage, (), tape, key, tmp_path, None, told, cache)
+        return {row["branch"]: row for row in made.attack_all(branches, [(request, None)])}
 
     return run
 
@@ -177,3 +183,52 @@ def test_progress_names_attack_and_branch_and_comes_sparingly(attack, monkeypatc
     assert told[:2] == ["stub on forgotten", "stub on forgotten: step 3"]
     assert told[-1].startswith("stub on control: step ")
     assert len(told) == 21  # of 2 * 41 texts, a quarter of a second apart
+
+
+def test_rows_tell_what_was_made_and_what_was_found_made(attack, tmp_path):
+    def act(view, knowledge, rng):
+        for number in range(3):
+            knowledge.cache.get("head", {"number": number}, lambda: {"w": np.zeros(2)})
+        return ForgottenClasses(np.zeros(CLASSES), ())
+
+    for first in ({"made": 3, "reused": 0}, {"made": 0, "reused": 3}):  # another cell finds what the first has made
+        rows = attack(act, cache=ContentCache(tmp_path / "auxiliary"))
+        assert rows["forgotten"]["auxiliary"] == first
+        assert rows["control"]["auxiliary"] == {"made": 0, "reused": 3}
+
+
+@pytest.mark.parametrize(("request_", "count"), [(REQUEST, None), (CLASSES_ASKED, 2)])
+def test_the_number_of_classes_is_told_on_controls_too(attack, stage, request_, count):
+    stage.scenario.observers[0] = Named("updates", ("class-count-known",))
+    told = []
+
+    def act(view, knowledge, rng):
+        told.append(knowledge.forgotten_count)
+        return ForgottenClasses(np.zeros(CLASSES), ())
+
+    attack(act, request=request_)
+    assert told == [count, count]
+
+
+def test_shadows_are_asked_for_by_the_method_and_the_defences_that_the_attacker_knows(attack, stage, monkeypatch):
+    asked = []
+
+    class Harness:
+        def __init__(self, stage, public, cache):
+            np.testing.assert_array_equal(public.classes, LABELS[stage.splits.public])
+
+        def __call__(self, count, *, classes, method, defended, tell):
+            asked.append((count, classes, method, defended))
+            return []
+
+    def act(view, knowledge, rng):
+        knowledge.shadows(3, classes=0)
+        return ForgottenClasses(np.zeros(CLASSES), ())
+
+    monkeypatch.setattr(trial, "Shadows", Harness)
+    for flags in (("public-labelled",), ("public-labelled", "method", "defences-known")):
+        stage.scenario.observers[0] = Named("updates", flags)
+        attack(act)
+    assert asked == [(3, 0, None, False)] * 2 + [(3, 0, "forgotten", True), (3, 0, "control", True)]
+    stage.scenario.observers[0] = Named("updates", ("public-unlabelled",))
+    assert attack(act)["forgotten"]["status"] == "refused"

@@ -14,6 +14,7 @@ from fedunlearn.federation import Order, Task, Update, Weights
 from fedunlearn.models import Architecture, Classifier, build, load_weights, to_weights
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.tape import Tape
+from fedunlearn.requests import UnlearningRequest
 
 SHAPE, CLASSES = (1, 8, 8), 10
 
@@ -25,6 +26,7 @@ class Watcher:
     access: str = "updates"
     flags: tuple[str, ...] = ()
     rounds: tuple[Any, ...] = ("all",)
+    client: int | None = None
 
 
 @cache
@@ -122,12 +124,33 @@ def without_class(held: Sequence[np.ndarray], label: int) -> list[np.ndarray]:
     return [kept for mine in held if len(kept := mine[labels[mine] != label])]
 
 
+def asked(held: Sequence[np.ndarray], label: int, round: int) -> UnlearningRequest:
+    """Return the request of these clients to forget a class."""
+    found = {client: np.sort(mine[digits()[1][mine] == label]) for client, mine in enumerate(held)}
+    samples = {client: ids for client, ids in found.items() if len(ids)}
+    return UnlearningRequest("request-1", round, "class", (label,), samples, (label,))
+
+
 def recorded_run(folder: Path, federation: Federation, rounds: int, extra: int, forget: int, seed: int = 0) -> Tape:
-    """Record a trunk, the branch `forgotten` that goes on without a class, and the branch `control`."""
-    tape = Tape(folder)
+    """Record a trunk, the branch `forgotten` that goes on without a class, and the branch `control`.
+
+    All clients but the last asked for it; before the branches' rounds, clients sent statistics.
+    """
+    tape, request = Tape(folder, auxiliary=True), asked(federation.held[:-1], forget, rounds)
     before = federation.run(tape, "trunk", fresh(seed), rounds, seed)
     for branch, held in (("forgotten", without_class(federation.held, forget)), ("control", federation.held)):
         other = Federation(held, federation.kind, federation.rate, federation.batch)
+        sent = [Update(client, "statistics", {"counts": np.arange(3.0)}, len(ids)) for client, ids in enumerate(held)]
+        tape.on_round(branch, Order(rounds + 1, Task("count", reply="statistics"), before, {}), sent)
         final = other.run(tape, branch, before, extra, seed + 1000)
-        tape.mark(branch, request_round=rounds, before=before, after=final, final=final, method=branch)
+        tape.mark(
+            branch,
+            request_round=rounds,
+            before=before,
+            after=final,
+            final=final,
+            method=branch,
+            clients=len(federation.held),
+            requests=[request],
+        )
     return tape

@@ -9,7 +9,14 @@ from fedunlearn.observer.access import FLAGS, AccessRefused
 from tests.observer.recorded import Federation, Watcher, blank, digits, fresh, knowledge, non_iid, recorded_run
 
 IMAGES, LABELS = digits()[0][-50:], digits()[1][-50:]
-TOLD = {"public": (IMAGES, LABELS), "candidates": (IMAGES, LABELS), "learning": {"learning-rate": 0.5}}
+TOLD = {
+    "public": (IMAGES, LABELS),
+    "candidates": (IMAGES, LABELS),
+    "learning": {"learning-rate": 0.5},
+    "forgotten_count": 1,
+    "defences": ({"name": "head-noise", "settings": {}},),
+    "shadows": lambda count, classes: ["a shadow"] * count,
+}
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +32,21 @@ def tape(tmp_path_factory):
         (("public-labelled",), {"public_images", "public_labels"}),
         (("candidates",), {"candidates"}),
         (("learning-known",), {"learning"}),
+        (("class-count-known",), {"forgotten_count"}),
+        (("defences-known",), {"defences"}),
     ],
 )
 def test_flags_decide_what_is_known(tape, flags, known):
     facts = knowledge(tape, Watcher("updates", flags), **TOLD)
-    members = ("public_images", "public_labels", "candidates", "learning")
+    members = ("public_images", "public_labels", "candidates", "learning", "forgotten_count", "defences")
     assert {name for name in members if getattr(facts, name) is not None} == known
+
+
+ASKED = {  # what is not told by a property: how it is asked
+    "shadows": lambda shadows: shadows(2),
+    "own_update": lambda own_update: own_update(1),
+    "auxiliary": lambda auxiliary: auxiliary(3),
+}
 
 
 @pytest.mark.parametrize("flag", FLAGS)
@@ -41,7 +57,7 @@ def test_every_flag_that_is_offered_tells_something(tape, flag):
         for source in (facts, view):
             for member in (name for name in dir(source) if not name.startswith("_")):
                 try:
-                    value = getattr(source, member)
+                    value = ASKED.get(member, lambda value: value)(getattr(source, member))
                 except AccessRefused:
                     continue
                 if value is not None:

@@ -24,6 +24,7 @@ MEMBERS = {  # how each member is asked, and the capabilities that it takes
     "after": (lambda view: view.after(), {"weights", "before"}),
     "final": (lambda view: view.final(), {"weights"}),
 }
+UNDER_FLAGS = {"request_round", "method", "parties", "scope", "target", "own_client", "own_update", "auxiliary"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def tape(tmp_path_factory):
 
 def test_every_public_member_of_a_view_is_in_the_table():
     public = {name for name, _ in inspect.getmembers(View) if not name.startswith("_")}
-    assert public == set(MEMBERS) | {"request_round", "method"}
+    assert public == set(MEMBERS) | UNDER_FLAGS
 
 
 @pytest.mark.parametrize("access", ACCESS_LEVELS)
@@ -49,9 +50,17 @@ def test_a_level_shows_exactly_what_its_capabilities_allow(tape, access, member)
             ask(view)
 
 
-@pytest.mark.parametrize(("flag", "expected"), [("request-round", 3), ("method", "forgotten")])
-def test_the_request_is_known_only_under_its_flags(tape, flag, expected):
-    member = flag.replace("-", "_")
+@pytest.mark.parametrize(
+    ("flag", "member", "expected"),
+    [
+        ("request-round", "request_round", 3),
+        ("method", "method", "forgotten"),
+        ("request-party", "parties", (0, 1)),
+        ("request-target", "scope", "class"),
+        ("request-target", "target", (7,)),
+    ],
+)
+def test_the_request_is_known_only_under_its_flags(tape, flag, member, expected):
     assert getattr(tape.view(Watcher("labels", (flag,)), "forgotten"), member) == expected
     others = tuple(name for name in FLAGS if name != flag)
     with pytest.raises(AccessRefused, match=flag):

@@ -168,8 +168,10 @@ def branch_summary(branch: str, rounds: list[dict[str, Any]], seed: int) -> dict
     }
 
 
-def results(folder: Path, cell: dict[str, Any], noise: float = 0.03) -> dict[str, Any]:
-    """Write the artefacts of a cell and return its results."""
+def results(
+    folder: Path, cell: dict[str, Any], noise: float = 0.03, own: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Write the artefacts of a cell and return its results; with `own` attacks in place of those here."""
     folder.mkdir(parents=True, exist_ok=True)
     seed = int(cell.get("seed", 0))
     draws = np.random.default_rng(seed)
@@ -207,7 +209,7 @@ def results(folder: Path, cell: dict[str, Any], noise: float = 0.03) -> dict[str
         "rounds": rounds,
         "requests": [REQUEST],
         "branches": [branch_summary(branch, rounds, seed) for branch in ("trunk", *BRANCHES)],
-        "attacks": attacks(folder, seed, noise),
+        "attacks": attacks(folder, seed, noise) if own is None else own,
         "timing": {"total_s": 41.2, "client_s": 61.0, "overhead_s": 5.4, "efficiency": 0.82},
     }  # fmt: skip
 

@@ -29,11 +29,11 @@ def test_sparing_talk_is_at_most_one_text_a_second(clock):
 def test_plain_lines_say_what_begins_at_once_and_how_far_it_is_now_and_then(clock):
     console = Console(file=io.StringIO(), width=120)
     with Progress(console) as progress:
-        progress.begin("gradient-matching on trunk", 0)
+        progress.lines[0].begin("gradient-matching on trunk", 0)
         for second in range(12):
             clock[0] += 1
-            progress.begin(f"gradient-matching on trunk: restart 1, step {100 * second}", 0)
-        progress.begin("population on control", 0)
+            progress.lines[0].begin(f"gradient-matching on trunk: restart 1, step {100 * second}", 0)
+        progress.lines[0].begin("population on control", 0)
     lines = console.file.getvalue().splitlines()
     steps = [line for line in lines if "step" in line]
     assert len(steps) == 2

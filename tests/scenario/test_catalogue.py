@@ -1,15 +1,16 @@
 """The checks that need the registries, against registries of our own."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import pytest
 from pydantic import Field
 
 from fedunlearn import catalogue
 from fedunlearn.errors import ScenarioError
+from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS
 from fedunlearn.registry import Registry
-from fedunlearn.scenario import Scenario, validate
+from fedunlearn.scenario import Scenario, Strategy, validate
 from fedunlearn.settings import Settings
 
 
@@ -202,3 +203,11 @@ def test_listing_gives_one_line_each():
     assert catalogue.listing("scenarios")["quickstart"].startswith("Ten clients")
     with pytest.raises(ScenarioError, match='unknown kind "modles"; did you mean "models"'):
         catalogue.listing("modles")
+
+
+def test_levels_flags_and_strategies_are_listed_with_a_line_each():
+    assert tuple(catalogue.listing("access")) == ACCESS_LEVELS
+    assert catalogue.listing("flags") == FLAGS
+    assert tuple(catalogue.listing("strategies")) == get_args(Strategy)
+    for kind in ("access", "flags", "strategies"):
+        assert all(line and "\n" not in line for line in catalogue.listing(kind).values())

@@ -40,7 +40,7 @@ def test_a_matrix_is_kept_until_it_is_expanded(tmp_path: Path):
         (b"seed = 1\nseed = 2\n", "bad.toml: not TOML: Cannot overwrite a value (at line 2, column 9)"),
         (b"[data\n", "bad.toml: not TOML: Expected ']' at the end of a table declaration (at line 1, column 6)"),
         (b"title = '\xff'", "bad.toml: not UTF-8 text (byte 9)"),
-        (b"x = 1", "bad.toml: x = 1: unknown key; choose one of attacks, data, description, "),
+        (b"x = 1", "bad.toml: x = 1: unknown key; choose one of attacks, data, defences, "),
     ],
 )
 def test_files_that_are_no_scenario(tmp_path: Path, text: bytes, line: str):

@@ -212,5 +212,5 @@ def test_the_summary_names_cells_requests_branches_and_knowledge():
     assert "40: seed0, seed1" in text
     assert "seed39; trunks to train: 40" in text
     assert "request-1: after round 3, all clients, class (random = 1)" in text
-    assert "retrain, retrain-other-init, control, placebo, finetune" in text
+    assert "retrain, retrain-other-init, control, placebo, absent, finetune" in text
     assert "bias-drop by server (access updates, method)" in text

@@ -54,7 +54,7 @@ def test_requests_are_numbered_where_they_have_no_id():
 def test_the_trunk_ends_at_the_first_request():
     scenario = validate(Scenario, {"requests": [REQUEST | {"round": 9}, REQUEST]})
     assert scenario.trunk_rounds == 3
-    assert scenario.branches == ("retrain", "retrain-other-init", "control", "placebo", "finetune")
+    assert scenario.branches == ("retrain", "retrain-other-init", "control", "placebo", "absent", "finetune")
 
 
 def test_a_folder_is_called_after_itself():
@@ -157,6 +157,15 @@ def test_attacks_name_observers_and_branches_that_exist():
     )
 
 
+def test_an_observers_own_client_is_one_of_the_clients():
+    observer = {"name": "client", "access": "broadcasts", "flags": ["own-updates"], "client": 3}
+    assert validate(Scenario, {"observers": [observer]}).observers[0].client == 3
+    line = "observers.0.client = 12: unknown client; they are numbered 0 to 9"
+    assert line in refusal(observers=[observer | {"client": 12}])
+    line = 'observers.0.client = 3: needs the flag "own-updates" beside it'
+    assert line in refusal(observers=[observer | {"flags": []}])
+
+
 def test_all_keys_lists_what_set_takes():
     keys = {dotted(path) for path in all_keys(Scenario)}
     assert {"seed", "federation.local-epochs", "requests.0.target.random", "attacks.0.settings"} <= keys
@@ -196,3 +205,31 @@ def test_attacks_may_name_probes():
 
 def test_probes_are_called_differently():
     assert "is the name of probes.0 already" in refusal(probes=[{"name": "p"}, {"name": "p", "after": 1}])
+
+
+LABELLED = {
+    "observers": [{"name": "server", "access": "updates"}],
+    "attacks": [{"name": "bias-drop", "observer": "server", "label": label} for label in ("bias sum", "bias rises")],
+}
+
+
+def test_attacks_may_be_called_what_a_scenario_likes():
+    attacks = validate(Scenario, LABELLED).attacks
+    assert [attack.label for attack in attacks] == ["bias sum", "bias rises"]
+    unnamed = {"name": "bias-drop", "observer": "server"}
+    assert [a.label for a in validate(Scenario, LABELLED | {"attacks": [unnamed, unnamed]}).attacks] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (("same", "same"), 'attacks.0.label = "same": is what attacks.1 is called already'),
+        ((None, "bias-drop"), 'attacks.1.label = "bias-drop": is what attacks.0 is called already'),
+        (("x/y", "z"), "attacks.0.label"),
+    ],
+)
+def test_two_attacks_are_not_called_the_same(labels, message):
+    attacks = [{"name": "bias-drop", "observer": "server"} | ({"label": label} if label else {}) for label in labels]
+    with pytest.raises(ScenarioError) as error:
+        validate(Scenario, LABELLED | {"attacks": attacks})
+    assert str(error.value).startswith(message)

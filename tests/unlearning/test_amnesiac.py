@@ -15,9 +15,10 @@ from fedunlearn.requests import UnlearningRequest
 from fedunlearn.rounds import OrdinaryRounds
 from fedunlearn.unlearning import UNLEARNERS, History
 from fedunlearn.unlearning.amnesiac import AmnesiacSettings, relabelled, repeat_task
-from fedunlearn.unlearning.small_federation import LEARNING_RATE, SmallFederation, WorkerEngine
+from fedunlearn.unlearning.small_federation import LEARNING_RATE, SmallFederation
 from fedunlearn.unlearning.stored import read_round
 from fedunlearn.unlearning.vectors import flatten
+from fedunlearn.worker_engine import WorkerEngine
 from tests.learning.workshop import MemorySamples, Workshop
 from tests.unlearning.workbench import branch, carried, ids_of, local_client
 
@@ -44,7 +45,7 @@ class Past:
 
     def __init__(self, folder, shop, rounds=2, algorithm="fedavg", **settings):
         names, journal = parameter_names(shop.blank()), Journal(folder)
-        self.trunk = Federation(WorkerEngine(shop.worker(), names, apart=False), shop.partition, journal)
+        self.trunk = Federation(WorkerEngine(shop.worker(), names, LEARNING_RATE), shop.partition, journal)
         known = {"batch-size": 8, "learning-rate": LEARNING_RATE, "local-epochs": 2} | settings
         training = OrdinaryRounds(shop.seed, algorithm, len(shop.sizes), settings=known)
         self.start, self.shop = shop.weights(), shop

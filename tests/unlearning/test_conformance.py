@@ -6,7 +6,7 @@ import pytest
 from fedunlearn.errors import ScenarioError
 from fedunlearn.unlearning import UNLEARNERS, Nonconforming, Unlearner, check_unlearner
 
-REFERENCES = {"control", "placebo"}
+REFERENCES = {"control", "placebo", "absent"}
 
 
 @pytest.mark.parametrize("name", sorted(set(UNLEARNERS) - REFERENCES))

@@ -6,7 +6,7 @@ from fedunlearn.unlearning import UNLEARNERS
 from fedunlearn.unlearning.small_federation import SmallFederation
 from tests.unlearning.workbench import branch
 
-GO_ON = {"finetune", "l1-sparse", "control", "placebo"}
+GO_ON = {"finetune", "l1-sparse", "control", "placebo", "absent"}
 MEMORY = "momentum of forgotten data"
 FEWER = {"mode": {"rounds": 1, "recovery_rounds": 1}, "fedosd": {"rounds": 1}}
 

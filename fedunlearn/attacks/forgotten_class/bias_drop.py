@@ -10,13 +10,26 @@ from pydantic import Field
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
 from fedunlearn.attacks.forgotten_class.decisions import broken_ties, outliers
-from fedunlearn.attacks.forgotten_class.windows import Evidence, fewer_rises, larger_drop
+from fedunlearn.attacks.forgotten_class.streams import (
+    Series,
+    TestedSettings,
+    by_test,
+    follow,
+    later_half,
+    notes_of,
+)
+from fedunlearn.attacks.forgotten_class.windows import (
+    FEWEST_BEFORE,
+    Evidence,
+    fewer_rises,
+    larger_drop,
+    unreferenced,
+)
 from fedunlearn.federation import Weights
-from fedunlearn.observer.access import Access, AccessRefused, allows
+from fedunlearn.observer.access import Access, allows
 from fedunlearn.observer.findings import ForgottenClasses
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
-from fedunlearn.settings import Settings
 
 Form = Literal["rises", "sum", "two-models"]
 FORMS: dict[Form, Access] = {"rises": "updates", "sum": "broadcasts", "two-models": "weights-before-after"}
@@ -24,10 +37,9 @@ TESTS: dict[Form, Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Evidenc
     "rises": fewer_rises,
     "sum": larger_drop,
 }
-FEWEST_BEFORE = 3  # rounds before the request without which nothing can be named
 
 
-class BiasDropSettings(Settings):
+class BiasDropSettings(TestedSettings):
     """Settings of `bias-drop`."""
 
     form: Literal["auto", "rises", "sum", "two-models"] = Field(
@@ -35,11 +47,6 @@ class BiasDropSettings(Settings):
         description="rises: whose updates raise the bias; sum: how far the global bias falls; two-models: before "
         'against after; "auto": the first that the access level allows.',
     )
-    window: int = Field(default=10, ge=1, description="Rounds after the request that are looked at, at most.")
-    reference: int = Field(
-        default=50, ge=FEWEST_BEFORE, description="Rounds before the request that they are compared with, at most."
-    )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="Nominal false-alarm level, over all classes together.")
 
 
 @ATTACKS.register("bias-drop")
@@ -58,7 +65,8 @@ class BiasDrop(Attack):
     The first two name the classes whose p-value is below alpha over the number of classes (Bonferroni), and none
     when fewer than three rounds before the request were seen. Without the flag request-round every round is tried
     as the request's, the strongest is reported, and alpha is divided by the number of tries as well. `sum` takes
-    the later half of the rounds before, as early training drifts.
+    the later half of the rounds before, as early training drifts. They tell what they would have said after each
+    round; other decisions than the test can be chosen.
 
     Source: identities of class absence in federated learning; drift removal by the rounds before. Deviation: tests
     instead of a threshold of three median absolute deviations. A head without bias is read by the row sums of its
@@ -74,44 +82,30 @@ class BiasDrop(Attack):
         settings: BiasDropSettings = self.settings
         form = next(form for form, level in FORMS.items() if allows(view.access, level))
         form = form if settings.form == "auto" else settings.form
-        notes = {"form": form, "nominal-false-alarm-rate": settings.alpha}
         if form == "two-models":
+            notes = {"form": form, "decision": "outliers", "nominal-false-alarm-rate": settings.alpha}
             scores = level(view.before()) - level(view.after())
             return ForgottenClasses(broken_ties(scores, rng), outliers(scores, settings.alpha), notes)
-        splits = candidate_rounds(view)
-        series = [changes(view, number + 1, form) for number in range(view.num_rounds)]
-        evidence = [self._compare(series, split, form) for split in splits]
-        best = int(np.argmin([item.p_values.min() for item in evidence]))
-        bound = settings.alpha / (knowledge.num_classes * len(splits))
-        named = tuple(np.flatnonzero(evidence[best].p_values < bound).tolist())
-        found = {"request-round": splits[best], "p-values": evidence[best].p_values.tolist()}
-        return ForgottenClasses(broken_ties(evidence[best].scores, rng), named, notes | found)
+        series = Series(lambda number: changes(view, number, form))
+        return follow(
+            view,
+            knowledge,
+            settings,
+            lambda split, last: self._compare(series, split, last, form),
+            by_test(settings, knowledge, rng),
+            rng,
+            {"form": form} | notes_of(settings, knowledge),
+        )
 
-    def _compare(self, series: Sequence[np.ndarray], split: int, form: Form) -> Evidence:
-        """Return the evidence for a request after the first `split` rounds."""
-        settings: BiasDropSettings = self.settings
-        count = settings.reference if form == "rises" else min(settings.reference, max(split // 2, FEWEST_BEFORE))
-        before, after = series[max(split - count, 0) : split], series[split : split + settings.window]
+    def _compare(self, series: Series, split: int, last: int, form: Form) -> Evidence:
+        """Return the evidence for a request after the first `split` rounds, seen up to round `last`."""
+        most = self.settings.reference
+        earlier = range(max(split - most, 0) + 1, split + 1) if form == "rises" else later_half(split, most)
+        before, after = series.rows(earlier), series.rows(range(split + 1, last + 1))
         if len(before) >= FEWEST_BEFORE:
             return TESTS[form](before, after)
         seen = np.concatenate([change.reshape(-1, change.shape[-1]) for change in after])
-        scores = -(seen > 0).mean(axis=0) if form == "rises" else -seen.sum(axis=0)
-        return Evidence(scores, np.ones(len(scores)))
-
-
-def candidate_rounds(view: View) -> list[int]:
-    """Return how many rounds may have come before the request: one number where the observer knows it.
-
-    Raises:
-        AccessRefused: when no round was watched after the request.
-    """
-    if "request-round" not in view.flags:
-        splits = list(range(FEWEST_BEFORE, view.num_rounds))
-    else:
-        splits = [view.request_round] if view.request_round < view.num_rounds else []
-    if not splits:
-        raise AccessRefused(f"bias-drop compares rounds; {view.num_rounds} were watched, none after the request")
-    return splits
+        return unreferenced(-(seen > 0).mean(axis=0) if form == "rises" else -seen.sum(axis=0))
 
 
 def changes(view: View, number: int, form: Form) -> np.ndarray:

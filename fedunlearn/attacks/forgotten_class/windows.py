@@ -1,6 +1,6 @@
-"""Two ways to tell whether a class left the training data between the rounds before and after a request.
+"""Ways to tell whether a class left the training data between the rounds before and after a request.
 
-Both see one row per round. Absent classes are pushed down in every step of plain SGD: the bias of a class that is
+All see one row per round. Absent classes are pushed down in every step of plain SGD: the bias of a class that is
 in no client's data cannot rise.
 """
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+FEWEST_BEFORE = 3  # rounds before the request without which nothing can be named
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -19,6 +21,11 @@ class Evidence:
 
     scores: np.ndarray
     p_values: np.ndarray
+
+    @property
+    def strength(self) -> float:
+        """How strongly it speaks for a request: -ln of the lowest p-value."""
+        return float(-np.log(np.maximum(self.p_values.min(), np.finfo(float).tiny)))
 
 
 def fewer_rises(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
@@ -57,3 +64,25 @@ def larger_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Ev
     spread = np.maximum(old.std(axis=0, ddof=1), np.finfo(float).tiny)
     scores = drop / (spread * np.sqrt(len(new) * (1 + len(new) / len(old))))
     return Evidence(scores, stats.t.sf(scores, len(old) - 1))
+
+
+def more_absences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the p-values (num_classes,) of classes that are absent more often than by chance.
+
+    The chance is estimated from the rounds before, for all classes together by Jeffreys' rule (half an absence is
+    added), or for the class alone where it was absent more often than that. Absences of successive rounds count as
+    independent: a class that is absent twice in a row is so by chance with the square of the probability.
+
+    Args:
+        before: (rounds, num_classes) whether a class was absent in a round.
+        after: the same after the request.
+    """
+    pooled = (before.sum() + 0.5) / (before.size + 1)
+    rates = np.maximum(pooled, before.mean(axis=0))
+    p_values: np.ndarray = stats.binom.sf(after.sum(axis=0) - 1, len(after), rates)
+    return p_values
+
+
+def unreferenced(scores: np.ndarray) -> Evidence:
+    """Return evidence that only ranks, where too few rounds came before to compare with."""
+    return Evidence(scores, np.ones(len(scores)))

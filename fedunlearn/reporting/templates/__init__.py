@@ -2,8 +2,14 @@
 
 from jinja2 import DictLoader
 
-from fedunlearn.reporting.templates import parts, report, style, suite
+from fedunlearn.reporting.templates import classes, parts, report, style, suite
 
 LOADER = DictLoader(
-    {"report.html": report.TEXT, "parts.html": parts.TEXT, "suite.html": suite.TEXT, "report.css": style.TEXT}
+    {
+        "report.html": report.TEXT,
+        "parts.html": parts.TEXT,
+        "suite.html": suite.TEXT,
+        "classes.html": classes.TEXT,
+        "report.css": style.TEXT,
+    }
 )

@@ -86,6 +86,9 @@ TEXT = r"""
 <figure>{{ page.classes }}<figcaption>Test accuracy (percent) by class and model: the forgotten class shows as a gap.</figcaption></figure>
 {% endif %}
 {% endif %}
+{% for why in page.left_out %}
+<p class="soft">Left out, {{ why }}.</p>
+{% endfor %}
 {% if page.failures %}
 <details><summary>{{ page.failures | length }} client failures</summary><ul class="soft">{% for failure in page.failures %}<li>{{ failure }}</li>{% endfor %}</ul></details>
 {% endif %}
@@ -100,13 +103,25 @@ TEXT = r"""
 {% if figure.galleries[6:] %}<details><summary>{{ figure.galleries | length - 6 }} more batches</summary>{% for gallery in figure.galleries[6:] %}{{ shelf(gallery) }}{% endfor %}</details>{% endif %}
 <p class="soft">Above the original, below what was rebuilt, with its PSNR: the higher the closer, from {{ figure.threshold }} dB on (bold) a picture counts as rebuilt. Behind the line the mean of the batch: when it is closer than its members, their pictures came back fused. {% if figure.finds == "forgotten-images" %}Dashed: controls, where nothing of it was forgotten; classes are those that the attack claims.{% endif %}</p>
 {% endif %}
+{% if figure.prototypes %}
+{% for shelf in figure.prototypes[:4] %}{{ classes(shelf) }}{% endfor %}
+{% if figure.prototypes[4:] %}<details><summary>{{ figure.prototypes | length - 4 }} more branches</summary>{% for shelf in figure.prototypes[4:] %}{{ classes(shelf) }}{% endfor %}</details>{% endif %}
+<p class="soft">What the attack takes for a typical picture of each class; framed: the forgotten class, marked after the fact. Dashed: controls, where none was forgotten.</p>
+{% endif %}
 {% if figure.panels %}
 <div class="panels">{% for panel in figure.panels[:6] %}{{ small(panel) }}{% endfor %}</div>
 {% if figure.panels[6:] %}<details><summary>{{ figure.panels | length - 6 }} more</summary><div class="panels">{% for panel in figure.panels[6:] %}{{ small(panel) }}{% endfor %}</div></details>{% endif %}
 {% if figure.finds == "labels" %}<p class="soft"><span class="key" style="background: var(--c5); opacity: .6"></span>in the batch <span class="key" style="background: var(--c1)"></span>found</p>{% endif %}
-{% if figure.finds == "forgotten-classes" %}<p class="soft">One bar per class, all panels on the same scale; higher means "more likely forgotten". <span class="key" style="background: var(--c2)"></span>truly forgotten, marked after the fact. Dashed panels are controls, where there is nothing to find.</p>{% endif %}
+{% if figure.finds == "forgotten-classes" %}<p class="soft">One bar per class, all panels on the same scale; higher means "more likely forgotten". <span class="key" style="background: var(--c2)"></span>truly forgotten, marked after the fact. Dashed panels are controls, where there is nothing to find. Of class shares: <span class="key" style="background: var(--c5); opacity: .6"></span>of what was forgotten <span class="key" style="background: var(--c1)"></span>claimed.</p>{% endif %}
 {% if figure.finds == "membership" %}<p class="soft">Scores of <span class="key" style="background: var(--c2)"></span>forgotten samples and <span class="key" style="background: var(--c1)"></span>samples never trained on. Where the two lie on each other, nothing leaks.</p>{% endif %}
 {% endif %}
+{% endmacro %}
+
+{% macro classes(shelf) %}
+<figure class="shelf{% if shelf.quiet %} quiet{% endif %}">
+<figcaption>{{ shelf.heading }}</figcaption>
+<div class="pairs small">{% for tile in shelf.tiles %}<div class="pair{% if tile.forgotten %} yes forgotten{% endif %}"><img src="{{ tile.picture }}" alt="prototype of {{ tile.caption }}"><span>{{ tile.caption }}{% if tile.forgotten %}, forgotten{% endif %}</span></div>{% endfor %}</div>
+</figure>
 {% endmacro %}
 
 {% macro shelf(gallery) %}
@@ -156,23 +171,27 @@ TEXT = r"""
 {% for title, chart in rates %}<figure><h4>{{ title }}</h4>{{ chart }}</figure>{% endfor %}
 {% if summary.alarms %}
 <h3>False alarms</h3>
-<p class="soft">How often an attack names a class where none was forgotten.</p>
+<p class="soft">How often an attack names a class where none was forgotten. The p-value is that of the rate not being above the nominal level, corrected for all rows (Holm). On "absent" a class does stay away for a while, though nobody asked for it: there attacks on streams may honestly be fooled.</p>
+{% if summary.alarms | length > few %}<details><summary>{{ summary.alarms | length }} rates</summary>{% endif %}
 <div class="scroll"><table>
-<tr><th>cells</th><th>attack</th><th>on</th><th class="n">alarms</th><th class="n">rate</th><th class="n">95 % interval</th><th class="n">nominal</th></tr>
+<tr><th>cells</th><th>attack</th><th>on</th><th class="n">alarms</th><th class="n">rate</th><th class="n">95 % interval</th><th class="n">nominal</th><th class="n">p (Holm)</th></tr>
 {% for row in summary.alarms %}
-<tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.on }}</td><td class="n">{{ row.alarms }} of {{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n big">{{ formats.percent(row.rate) }}</td><td class="n">{{ formats.span("false-alarm", row.ci) }}</td><td class="n">{{ formats.percent(row.nominal) }}</td></tr>
+<tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.on }}</td><td class="n">{{ row.alarms }} of {{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n big">{{ formats.percent(row.rate) }}</td><td class="n">{{ formats.span("false-alarm", row.ci) }}</td><td class="n">{{ formats.percent(row.nominal) }}</td><td class="n{% if row.above_nominal %} big{% endif %}">{{ formats.DASH if row.p_holm is none else "%.2g" % row.p_holm }}{% if row.above_nominal %}, above{% endif %}</td></tr>
 {% endfor %}
 </table></div>
+{% if summary.alarms | length > few %}</details>{% endif %}
 {% endif %}
 {% if summary.separation %}
 <h3>Request against control</h3>
 <p class="soft">AUC of an attack's highest score, request against control and placebo: 1 means that one look at the score tells whether a class was forgotten.</p>
+{% if summary.separation | length > few %}<details><summary>{{ summary.separation | length }} areas</summary>{% endif %}
 <div class="scroll"><table>
 <tr><th>cells</th><th>attack</th><th>after</th><th class="n">AUC</th><th class="n">95 % interval</th><th class="n">n, request + control</th></tr>
 {% for row in summary.separation %}
 <tr><td>{{ row.group }}</td><td>{{ row.attack }}</td><td>{{ row.branch }}</td><td class="n big">{{ formats.amount("auc", row.auc) }}</td><td class="n">{{ formats.span("auc", row.ci) }}</td><td class="n">{{ row.n[0] }} + {{ row.n[1] }}</td></tr>
 {% endfor %}
 </table></div>
+{% if summary.separation | length > few %}</details>{% endif %}
 {% endif %}
 {% if accuracies %}
 <h3>The models</h3>
@@ -183,10 +202,10 @@ TEXT = r"""
 {% endfor %}
 </table></div>
 {% endif %}
-<details><summary>All {{ summary.rows | length }} rates and means</summary>
+<details><summary>{% if summary.rows | length > most %}The first {{ most }} of {% else %}All {% endif %}{{ summary.rows | length }} rates and means{% if summary.rows | length > most %}; all of them are in summary.csv{% endif %}</summary>
 <div class="scroll"><table>
 <tr><th>cells</th><th>attack</th><th>after</th><th>measure</th><th class="n">value</th><th class="n">n</th><th class="n">95 % interval</th><th class="n">chance</th><th class="n">no attack</th><th class="n">control</th><th class="n">retrained</th><th class="n">p (Holm)</th></tr>
-{% for row in summary.rows %}
+{% for row in summary.rows[:most] %}
 <tr><td>{{ row.group }}</td><td>{{ row.attack }}{% if row.label_source %}<br><span class="soft">{{ source_words(row.label_source) }}</span>{% endif %}</td><td>{{ row.branch }}</td><td>{{ row.metric }}</td><td class="n big">{{ formats.amount(row.metric, row.value) }}</td><td class="n">{{ row.n }}{% if row.failed %} ({{ row.failed }} failed){% endif %}</td><td class="n">{{ formats.span(row.metric, row.ci) }}</td><td class="n">{{ formats.amount(row.metric, row.chance) }}</td><td class="n">{{ formats.amount(row.metric, row.baseline) }}</td><td class="n">{{ formats.amount(row.metric, row.control) }}</td><td class="n">{{ formats.amount(row.metric, row.oracle) }}</td><td class="n">{{ formats.DASH if row.p_holm is none else "%.2g" % row.p_holm }}</td></tr>
 {% endfor %}
 </table></div></details>
@@ -201,6 +220,7 @@ TEXT = r"""
 <dl class="facts">
 <dt>control</dt><dd>the same extra rounds with nothing forgotten. An attack that "finds" something here is guessing.</dd>
 <dt>placebo</dt><dd>a request of the same size, spread over all classes: separates "something was forgotten" from "this class was forgotten".</dd>
+<dt>absent</dt><dd>nothing is asked for, but for some rounds nobody who takes part holds a certain class.</dd>
 <dt>retrain</dt><dd>trained from the same start without the forgotten data; "other init": from another start.</dd>
 <dt>interval</dt><dd>where the true value lies in 95 of 100 repetitions. With n = 1 it is wide, as it should be.</dd>
 <dt>{{ formats.DASH }}</dt><dd>not known, does not apply, or failed. A failed score is never counted as 0.</dd>

@@ -3,6 +3,7 @@
 TEXT = r"""
 {% from "parts.html" import short_story, cell, summary_tables, probes, how_to_read with context %}
 {% from "suite.html" import methods with context %}
+{% from "classes.html" import forgotten_classes with context %}
 <!doctype html>
 <html lang="en">
 <head>
@@ -20,6 +21,7 @@ TEXT = r"""
   {% if description %}<p class="lead">{{ description.strip() }}</p>{% endif %}
   <nav>
     {% if summary %}<a href="#summary">Over all {{ cells }} cells</a>{% endif %}
+    {% if blocks or delays or partials %}<a href="#classes">Which class was forgotten?</a>{% endif %}
     {% if suites %}<a href="#methods">The methods</a>{% endif %}
     {% if tables %}<a href="#probes">Probes</a>{% endif %}
     {% for page in pages %}<a href="#{{ page.key }}">{{ page.label }}</a>{% endfor %}
@@ -32,6 +34,7 @@ TEXT = r"""
   {% for page in pages %}{{ short_story(page) }}{% endfor %}
 </section>
 {% endif %}
+{% if blocks or delays or partials %}{{ forgotten_classes(blocks, delays, partials) }}{% endif %}
 {% if summary %}{{ summary_tables(summary) }}{% endif %}
 {% if suites %}{{ methods(suites) }}{% endif %}
 {% if tables %}{{ probes(tables) }}{% endif %}

@@ -7,14 +7,14 @@ COLOURS = r"""
   --paper: #fbfaf7; --card: #ffffff; --ink: #23262b; --soft: #636a74; --rule: #e4e1da; --accent: #0b5a8f;
   --warn: #a84300; --tile: 11, 90, 143;
   --c0: #3b4252; --c1: #0072b2; --c2: #d55e00; --c3: #009e73; --c4: #7cb518; --c5: #8a8f98; --c6: #b8bcc4;
-  --c7: #cc79a7; --c8: #e69f00;
+  --c7: #cc79a7; --c8: #e69f00; --c9: #8c6d31;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --paper: #15181c; --card: #1c2026; --ink: #e6e4df; --soft: #9aa2ad; --rule: #2d333b; --accent: #6db6e8;
     --warn: #f0975a; --tile: 86, 180, 233;
     --c0: #d8dee9; --c1: #56b4e9; --c2: #f0864a; --c3: #2fc79a; --c4: #a5d64a; --c5: #8a929d; --c6: #5b636e;
-    --c7: #e39cc4; --c8: #f2b84b;
+    --c7: #e39cc4; --c8: #f2b84b; --c9: #c9a95c;
   }
 }
 """
@@ -55,6 +55,7 @@ dl.facts { display: grid; grid-template-columns: max-content 1fr; gap: 4px 22px;
 dl.facts dt { color: var(--soft); }
 dl.facts dd { margin: 0; }
 .halves { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 28px 40px; align-items: start; }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(400px, 100%), 1fr)); gap: 8px 40px; align-items: start; }
 figure { margin: 14px 0 22px; }
 figcaption { margin-top: 6px; max-width: 70ch; }
 svg { display: block; width: 100%; height: auto; }
@@ -68,6 +69,8 @@ ul.sees li.no::before { content: "\2013"; color: var(--soft); }
 .pair img { width: 100%; display: block; margin-bottom: 5px; }
 .pair span { font-size: 13px; color: var(--soft); display: block; text-align: center; line-height: 1.35; }
 .pair.yes span { color: var(--ink); font-weight: 600; }
+.pairs.small { grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); gap: 8px 14px; }
+.pair.forgotten img { outline: 3px solid var(--c2); outline-offset: 1px; }
 .pair.mean { padding-left: 12px; border-left: 2px solid var(--rule); }
 .shelf { margin: 10px 0 16px; }
 .shelf.quiet { border: 1px dashed var(--rule); border-radius: 10px; padding: 8px 14px; }
@@ -108,11 +111,11 @@ DRAWINGS = r"""
 .zero { stroke: var(--soft); stroke-width: 1; }
 .mark { stroke: var(--warn); stroke-width: 1.5; stroke-dasharray: 4 3; }
 .curve { fill: none; stroke: currentColor; stroke-width: 2.2; stroke-linejoin: round; stroke-linecap: round; }
-.s3 .curve, .s4 .curve { stroke-dasharray: 7 4; } .s5 .curve, .s6 .curve { stroke-dasharray: 2 4; }
+.s3 .curve, .s4 .curve { stroke-dasharray: 7 4; } .s5 .curve, .s6 .curve, .s9 .curve { stroke-dasharray: 2 4; }
 .dot { fill: currentColor; }
 .seen { fill: var(--paper); stroke: var(--warn); stroke-width: 2.5; }
 .s0 { color: var(--c0); } .s1 { color: var(--c1); } .s2 { color: var(--c2); } .s3 { color: var(--c3); } .s4 { color: var(--c4); }
-.s5 { color: var(--c5); } .s6 { color: var(--c6); } .s7 { color: var(--c7); } .s8 { color: var(--c8); }
+.s5 { color: var(--c5); } .s6 { color: var(--c6); } .s7 { color: var(--c7); } .s8 { color: var(--c8); } .s9 { color: var(--c9); }
 .bar { fill: var(--c5); fill-opacity: .45; }
 .bar.true { fill: var(--c2); fill-opacity: 1; }
 .bar.original { fill: var(--c5); fill-opacity: .6; }
@@ -120,7 +123,10 @@ DRAWINGS = r"""
 .area { fill: currentColor; fill-opacity: .22; stroke: currentColor; stroke-width: 1.6; }
 .area.s0 { color: var(--c2); } .area.s1 { color: var(--c1); }
 .tile { fill: rgb(var(--tile)); } .tile-text { font-size: 11px; text-anchor: middle; fill: var(--ink); }
-.tile-text.light { fill: #fff; }
+.tile-text.light { fill: #fff; } .tile-text.strong { font-weight: 700; }
+.tile.alarm { fill: var(--c2); } .tile.framed { stroke: var(--ink); stroke-width: 1.8; }
+.hollow { fill: none; stroke: var(--rule); } .axis.ink { fill: var(--ink); }
+.curve.thin { stroke-width: 1.5; stroke-opacity: .75; } .whisker { stroke: currentColor; stroke-width: 1.6; }
 .interval { stroke: var(--c1); stroke-width: 2.4; stroke-linecap: round; }
 .estimate { fill: var(--c1); } .chance { stroke: var(--warn); stroke-width: 2; }
 .bubble { fill: currentColor; fill-opacity: .4; stroke: currentColor; stroke-width: 1.3; }

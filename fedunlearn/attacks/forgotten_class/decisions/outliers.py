@@ -1,9 +1,32 @@
-"""Naming classes at a nominal false-alarm level, and ranking without favour."""
+"""Classes whose scores stand out from the others', at a nominal false-alarm level."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
 
+from fedunlearn.attacks.forgotten_class.decisions.base import (
+    DECISIONS,
+    ROUNDING,
+    ClassEvidence,
+    Decided,
+    Decision,
+    Measured,
+)
+
 FEWEST = 5  # classes below which nothing stands out from the rest
+
+
+@DECISIONS.register("outliers")
+class Outliers(Decision):
+    """Classes whose scores stand out from the others' by a one-sided test at level alpha; needs no shadows.
+
+    See `outliers`. The level holds where the scores of retained classes are about normal.
+    """
+
+    def __call__(self, evidence: ClassEvidence, shadows: Sequence[Measured], rng: np.random.Generator) -> Decided:
+        """Return the outliers."""
+        return Decided(outliers(evidence.scores, self.alpha), {"nominal-false-alarm-rate": self.alpha})
 
 
 def outliers(scores: np.ndarray, alpha: float) -> tuple[int, ...]:
@@ -32,7 +55,7 @@ def outliers(scores: np.ndarray, alpha: float) -> tuple[int, ...]:
     for i in range(1, n // 3 + 1):
         rest = scores[left]
         spread = rest.std(ddof=1)
-        if not spread:
+        if spread <= ROUNDING * np.abs(rest).max():
             break
         top = int(rest.argmax())
         deviate = (rest[top] - rest.mean()) / spread
@@ -54,11 +77,3 @@ def critical_deviate(n: int, i: int, alpha: float, freedom: float) -> float:
     """
     t = stats.t.ppf(1 - alpha / (n - i + 1), freedom)
     return float((n - i) * t / np.sqrt((n - i - 1 + t**2) * (n - i + 1)))
-
-
-def broken_ties(scores: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return scores in the same order, where equal ones are put in random order by less than any other gap."""
-    distinct = np.unique(scores)
-    gap = np.diff(distinct).min() if len(distinct) > 1 else 1.0
-    places = rng.permutation(len(scores)) / len(scores)
-    return scores + places * gap / 2 if len(distinct) < len(scores) else scores

@@ -1,0 +1,128 @@
+"""What attacks share that follow the class shares of the training data from round to round."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from fedunlearn.attacks.base import Attack, Finds
+from fedunlearn.attacks.forgotten_class.class_mix import (
+    Mix,
+    known_scale,
+    mix_of_gradients,
+    outputs_at,
+    public_sample,
+)
+from fedunlearn.attacks.forgotten_class.head_moves import global_move
+from fedunlearn.attacks.forgotten_class.streams import (
+    Series,
+    TestedSettings,
+    by_test,
+    follow,
+    later_half,
+    notes_of,
+)
+from fedunlearn.attacks.forgotten_class.windows import FEWEST_BEFORE, Evidence, larger_drop, unreferenced
+from fedunlearn.attacks.label_restoration.outputs import Outputs
+from fedunlearn.federation import Weights
+from fedunlearn.observer.access import Access
+from fedunlearn.observer.findings import ForgottenClasses
+from fedunlearn.observer.knowledge import Knowledge
+from fedunlearn.observer.view import View
+
+
+class MixSettings(TestedSettings):
+    """Settings of the attacks that follow class shares."""
+
+    per_class: int = Field(default=50, ge=1, description="Public images of each class that bases are made of, at most.")
+
+
+class MixingAttack(Attack):
+    """Base: a class's share in the training data, estimated round by round, falls when it is forgotten."""
+
+    Settings: ClassVar[type[MixSettings]] = MixSettings
+    needs: ClassVar[Access] = "broadcasts"
+    needs_flags: ClassVar[frozenset[str]] = frozenset({"public-labelled"})
+    finds: ClassVar[Finds] = "forgotten-classes"
+
+    @abstractmethod
+    def refine(self, mix: Mix, move: Weights, models: list[Outputs], scale: float) -> Mix:
+        """Return the attack's own mix, given the one that explains weights and bias.
+
+        Args:
+            mix: of the head's gradients.
+            move: what the head moved by.
+            models: the head's answers that explained the move best.
+            scale: the product of rate and local steps, known or estimated.
+        """
+
+    def run(self, view: View, knowledge: Knowledge, rng: np.random.Generator) -> ForgottenClasses:
+        """Follow the shares."""
+        settings: MixSettings = self.settings
+        sample, rate = public_sample(knowledge, settings.per_class), known_scale(knowledge.learning)
+
+        def measured(number: int) -> np.ndarray:
+            knowledge.progress(f"class shares of round {number}")
+            move = global_move(view, number)
+            models = [outputs_at(knowledge, view.broadcast(number), sample)]
+            mix = mix_of_gradients(move, models)
+            if rate is None:
+                both = [*models, outputs_at(knowledge, view.result(number), sample)]
+                mix, models = min(
+                    ((mix, models), (mix_of_gradients(move, both), both)), key=lambda entry: entry[0].residual
+                )
+            return self.refine(mix, move, models, rate or mix.scale).shares
+
+        shares = Series(measured, needs_whole=True)
+        finding = follow(
+            view,
+            knowledge,
+            settings,
+            lambda split, last: self._compare(shares, split, last),
+            by_test(settings, knowledge, rng),
+            rng,
+            {"scale": "estimated" if rate is None else "known"} | notes_of(settings, knowledge),
+        )
+        return self._with_distribution(finding, shares, view)
+
+    def _compare(self, shares: Series, split: int, last: int) -> Evidence | None:
+        before, after = self._rows(shares, split, last)
+        if not after:
+            return None
+        return larger_drop(before, after) if len(before) >= FEWEST_BEFORE else unreferenced(-np.mean(after, axis=0))
+
+    def _rows(self, shares: Series, split: int, last: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        return shares.rows(later_half(split, self.settings.reference)), shares.rows(range(split + 1, last + 1))
+
+    def _with_distribution(self, finding: ForgottenClasses, shares: Series, view: View) -> ForgottenClasses:
+        split = int(finding.notes["request-round"])
+        before, after = self._rows(shares, split, min(split + self.settings.window, view.num_rounds))
+        told = {"shares-after": np.mean(after, axis=0).tolist(), "rounds-read": len(before) + len(after)}
+        if not before:
+            return replace(finding, notes=finding.notes | told)
+        old, new = np.mean(before, axis=0), np.mean(after, axis=0)
+        told["shares-before"] = old.tolist()
+        return replace(finding, notes=finding.notes | told, distribution=forgotten_shares(old, new))
+
+
+def forgotten_shares(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return the class shares (K,) of what left, from the class shares of the data before and after.
+
+    What left is before - (1 - r) * after, with r the share of all data that left. That most classes lost nothing makes
+    1 / (1 - r) the median ratio of after to before; negative amounts are taken for none. Equal shares where nothing
+    seems to have left.
+
+    Example:
+        >>> forgotten_shares(np.array([0.2, 0.2, 0.2, 0.4]), np.array([0.25, 0.0, 0.25, 0.5]))
+        array([0., 1., 0., 0.])
+    """
+    ratios = after[before > 0] / before[before > 0]
+    growth = float(np.median(ratios))
+    left = np.maximum(before - after / growth, 0) if growth > 0 else before.copy()
+    left[left < 1e-12] = 0
+    total = left.sum()
+    return np.asarray(left / total) if total > 0 else np.full(len(left), 1 / len(left))
