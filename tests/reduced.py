@@ -3,6 +3,7 @@
 DIGITS = '{name="digits",data={name="digits",train=400,test=500,public=300}}'
 FEW_STEPS = ("attacks.0.settings.steps=6", "attacks.0.settings.label-tries=1")
 FEW_ROUNDS = ("federation.rounds=3", "federation.clients=4", "federation.local-epochs=1", "unlearning.rounds=2")
+DEFENDED = '[{name="twin-row"}, {name="teleport-rows"}, {name="decoy-class"}, {name="answer-top1"}]'
 ONE_CLIENT = tuple(f"probes.{number}.clients=[0]" for number in range(4))
 
 REDUCED = {
@@ -26,6 +27,7 @@ REDUCED = {
         "attacks.1.settings.settings.steps=6",
     ),
     "study_rank": ("federation.clients=1", *FEW_STEPS),
+    "defences_forgotten_class": ("matrix.seed=[0]", f"matrix.defences=[[], {DEFENDED}]", "data.train=400", *FEW_ROUNDS),
     "unlearning_suite": ("matrix.seed=[0]", "data.train=200", *FEW_ROUNDS),
     "unlearning_suite_fashion": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
     "unlearning_suite_samples": ("matrix.seed=[0]", "data.train=1500", "data.test=300", *FEW_ROUNDS),

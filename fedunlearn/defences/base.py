@@ -89,14 +89,14 @@ class AnswerDefence(Defence):
 
 
 class TrainingDefence(Defence):
-    """Base of the defences that withhold retained data from training for some rounds after the first request.
-
-    Attributes:
-        rounds: how many published models later the data come back; 0: nothing is withheld.
-    """
+    """Base of the defences that withhold retained data from training for some rounds after the first request."""
 
     place = "training"
-    rounds: int
+
+    @property
+    @abstractmethod
+    def rounds(self) -> int:
+        """How many published models later the data come back; 0: nothing is withheld."""
 
     @abstractmethod
     def withheld(self, occasion: Occasion, num_classes: int) -> tuple[int, ...]:

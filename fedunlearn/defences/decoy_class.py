@@ -32,7 +32,7 @@ class DecoyClass(TrainingDefence):
     costs = "rounds in which retained classes are forgotten, and those in which they are learnt again"
 
     @property
-    def rounds(self) -> int:  # type: ignore[override]
+    def rounds(self) -> int:
         """How many published models later the decoys come back."""
         return int(self.settings.rounds) if self.settings.decoys else 0
 

@@ -91,7 +91,7 @@ def _points(group: Group, draws: np.random.Generator) -> Iterable[Row]:
 
 def _fraction(group: Group) -> float:
     """Return the share of the data that the first request named that it asks to forget."""
-    requests = group.cells[0].get("requests", [])
+    requests = group.cells[0].get("scenario", {}).get("requests", [])
     return float(requests[0].get(FRACTION, 1.0)) if requests else 1.0
 
 

@@ -13,7 +13,7 @@ from fedunlearn.names import CONTROLS, RETRAINED, TRUNK
 Row = Mapping[str, Any]
 FINDS = "forgotten-classes"
 SHARES = "distribution-error"  # what is left to score where no whole class was forgotten
-MANY = 12  # figures from which on they are shown in blocks
+MANY = 20  # figures from which on they are shown in blocks
 METRICS = {
     PRIMARY[FINDS]: "the forgotten class ranked first",
     SEVERAL: "exactly the forgotten classes named",
@@ -83,7 +83,8 @@ def blocks(summary: Row | None) -> list[Block]:
 
 def in_blocks(summary: Row) -> bool:
     """Return whether there are so many figures that only blocks keep them readable."""
-    return len([row for row in summary["rows"] if row["finds"] == FINDS and row["metric"] == PRIMARY[FINDS]]) > MANY
+    rows = [row for row in summary["rows"] if row["finds"] == FINDS and row["branch"] not in CONTROLS]
+    return len([row for row in rows if row["metric"] == PRIMARY[FINDS]]) > MANY
 
 
 def _block(summary: Row, group: Row, label: str) -> Block | None:

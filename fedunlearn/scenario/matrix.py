@@ -1,13 +1,14 @@
 """`[matrix]`: lists of values for any keys; every combination is a cell.
 
-The key `runs` lists whole tables, each laid over the scenario: a subset of combinations that somebody chose.
+The key `runs` lists whole tables, each laid over the scenario: a subset of combinations that somebody chose. Such a
+table may hold a `matrix` of its own, laid over the common one: more seeds for one run than for another, say.
 """
 
 import hashlib
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,9 @@ def expand(raw: Mapping[str, Any], path: Path, overrides: Sequence[Override] = (
     above = [override for override in overrides if override.path[0] != "matrix"]
     where = str(path)
     try:
-        axes = _axes(raw.get("matrix", {}), overrides)
         base = {key: value for key, value in raw.items() if key != "matrix"}
         cells: list[Cell] = []
-        for choice in itertools.product(*(zip(_labels(axis), axis.values, strict=True) for axis in axes)):
+        for axes, choice in _choices(_grids(raw.get("matrix", {}), overrides)):
             name = "-".join(label for label, _ in choice)
             where = f"{path}, cell {name}" if name else str(path)
             table: Mapping[str, Any] = base
@@ -94,15 +94,40 @@ def expand(raw: Mapping[str, Any], path: Path, overrides: Sequence[Override] = (
     return cells
 
 
-def _axes(matrix: Any, overrides: Sequence[Override]) -> list[_Axis]:
-    """Return the axes of a matrix after overrides: `matrix.seed=[0, 1]` gives an axis, `seed=3` settles one."""
-    axes = _flat(matrix)
+def _choices(grids: Sequence[Sequence[_Axis]]) -> Iterator[tuple[Sequence[_Axis], Sequence[tuple[str, Any]]]]:
+    """Yield (axes, a label and a value for each of them) for every combination in every grid."""
+    for axes in grids:
+        for choice in itertools.product(*(zip(_labels(axis), axis.values, strict=True) for axis in axes)):
+            yield axes, choice
+
+
+def _grids(matrix: Any, overrides: Sequence[Override]) -> list[list[_Axis]]:
+    """Return the axes of a matrix, or of each of its runs where one has a matrix of its own."""
+    common = _flat(matrix)
+    runs = _overridden(common, overrides).get(())
+    if not isinstance(runs, list) or not any(isinstance(run, Mapping) and "matrix" in run for run in runs):
+        return [_checked(_overridden(common, overrides))]
+    _axis((), runs)
+    grids = []
+    for run in runs:
+        own = _overridden(common | _flat(run.get("matrix", {})), overrides)
+        grids.append(_checked(own | {(): [{key: value for key, value in run.items() if key != "matrix"}]}))
+    return grids
+
+
+def _overridden(axes: dict[tuple[str, ...], Any], overrides: Sequence[Override]) -> dict[tuple[str, ...], Any]:
+    """Return axes after overrides: `matrix.seed=[0, 1]` gives an axis, `seed=3` settles one."""
+    axes = dict(axes)
     for override in overrides:
         if override.path[0] == "matrix":
             given = _flat(lay_over({}, override.path, override.value)["matrix"])
             axes = given if override.path == ("matrix",) else axes | given
         else:
             axes.pop(override.path, None)
+    return axes
+
+
+def _checked(axes: Mapping[tuple[str, ...], Any]) -> list[_Axis]:
     checked = [_axis(path, values) for path, values in axes.items()]
     for table, axis in itertools.permutations(checked, 2):
         above, below = axis.path[: len(table.path)], axis.path[len(table.path) :]

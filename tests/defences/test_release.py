@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import softmax
 
+from fedunlearn.attacks.forgotten_class.closest_rows import resemblance
 from fedunlearn.defences.twin_row import mixed
 from tests.defences.workshop import head, logits, make, occasion
 
@@ -102,3 +103,10 @@ def test_mixed_rows_are_as_far_from_the_mean_as_those_they_are_mixed_from():
     away = np.linalg.norm(rows - rows.mean(axis=0), axis=1)
     np.testing.assert_allclose(np.linalg.norm(mixtures - rows.mean(axis=0), axis=1), away.mean())
     assert np.linalg.matrix_rank(np.vstack([rows, mixtures])) == 10
+
+
+def test_closest_rows_find_a_copy_that_is_shorter_than_its_origin():
+    rows = np.eye(6)
+    rows[4] = 0.8 * rows[1] + 0.01
+    assert resemblance(rows).argsort()[::-1][:2].tolist() == [4, 1]
+    assert np.isfinite(resemblance(np.ones((4, 3)))).all()

@@ -151,7 +151,7 @@ def test_partial_forgetting_is_a_series_over_the_fraction():
                 10,
                 {"requests.0.fraction": share, "model.name": model},
             )  # fmt: skip
-            made += [results | {"requests": [{"fraction": share}]} for results in group]
+            made += [results | {"scenario": {"requests": [{"fraction": share}]}} for results in group]
     points = summarise(made)["partial"]
     assert {point["branch"] for point in points} == {"finetune"}
     own = [point for point in points if point["series"] == "lenet"]
@@ -166,7 +166,10 @@ def test_partial_forgetting_is_a_series_over_the_fraction():
 
 
 def test_one_fraction_alone_is_no_curve():
-    made = [results | {"requests": [{"fraction": 0.5}]} for results in cells(lambda s: [row("a", "x", top_1=1.0)], 3)]
+    made = [
+        results | {"scenario": {"requests": [{"fraction": 0.5}]}}
+        for results in cells(lambda s: [row("a", "x", top_1=1.0)], 3)
+    ]
     assert summarise(made)["partial"] == []
 
 
@@ -177,6 +180,6 @@ def test_where_no_class_goes_the_curve_is_of_the_class_shares():
             lambda seed: [row("fuia", "finetune", true=(), top_1=np.nan, distribution_error=0.3)], 4,
             {"requests.0.fraction": share},
         )  # fmt: skip
-        made += [results | {"requests": [{"fraction": share}]} for results in group]
+        made += [results | {"scenario": {"requests": [{"fraction": share}]}} for results in group]
     points = summarise(made)["partial"]
     assert [(point["metric"], point["value"]) for point in points] == [("distribution-error", pytest.approx(0.3))] * 2

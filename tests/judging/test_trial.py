@@ -12,7 +12,7 @@ from fedunlearn.attacks import Attack
 from fedunlearn.judging import AnswerKey, Answers
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.cache import ContentCache
-from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership
+from fedunlearn.observer.findings import ForgottenClasses, LabelCounts, Membership, Said
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.scenario import JudgeSettings
 from fedunlearn.trial import Trial
@@ -232,3 +232,20 @@ def test_shadows_are_asked_for_by_the_method_and_the_defences_that_the_attacker_
     assert asked == [(3, 0, None, False)] * 2 + [(3, 0, "forgotten", True), (3, 0, "control", True)]
     stage.scenario.observers[0] = Named("updates", ("public-unlabelled",))
     assert attack(act)["forgotten"]["status"] == "refused"
+
+
+def test_the_judge_knows_the_round_of_the_request_and_what_was_forgotten(attack, stage):
+    stage.scenario.attacks[0].label = "stream, fast"
+    shares = np.bincount(LABELS[HELD[0]], minlength=CLASSES) / len(HELD[0])
+
+    def act(view, knowledge, rng):
+        said = tuple(Said(round, np.zeros(CLASSES), (4,) if round > 2 else ()) for round in (1, 2, 3))
+        return ForgottenClasses(np.eye(CLASSES)[4], (4,), {"request-round": 1}, said, shares)
+
+    rows = attack(act)
+    values = {name: metric["value"] for name, metric in rows["forgotten"]["metrics"].items()}
+    assert (values["detection-delay"], values["detected-within-1"], values["early-alarms"]) == (1, 1, 0)
+    assert (values["request-round-error"], values["distribution-error"]) == (1, 0)
+    assert rows["control"]["metrics"]["early-alarms"]["value"] == pytest.approx(1 / 3)
+    assert rows["forgotten"]["metrics"]["early-alarms"]["control"] == pytest.approx(1 / 3)
+    assert {row["label"] for row in rows.values()} == {"stream, fast"}

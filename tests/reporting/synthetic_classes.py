@@ -113,6 +113,12 @@ def partly(folder: Path, seeds: int = 2) -> list[dict[str, Any]]:
             found = attacks(folder / f"{share}-{seed}", seed, (3,), share, names, branches)
             cell = {"requests.0.fraction": share, "seed": seed}
             cells.append(
-                {"cell": cell, "seed": seed, "branches": [], "requests": [{"fraction": share}], "attacks": found}
+                {
+                    "cell": cell,
+                    "seed": seed,
+                    "branches": [],
+                    "scenario": {"requests": [{"fraction": share}]},
+                    "attacks": found,
+                }
             )
     return cells

@@ -106,6 +106,25 @@ def test_a_key_is_set_by_runs_or_by_an_axis():
         cells_of({"runs": [{"name": "a", "seed": 1}], "seed": [2, 3]})
 
 
+def test_a_run_may_have_a_matrix_of_its_own():
+    runs = [{"name": "one"}, {"name": "three", "matrix": {"seed": {"range": [5, 7]}, "federation": {"rounds": [2, 3]}}}]
+    matrix = {"runs": runs, "model.name": ["mlp", "lenet"], "seed": [0, 1, 2]}
+    own = ["three-mlp-seed5-rounds2", "three-mlp-seed5-rounds3", "three-mlp-seed6-rounds2", "three-mlp-seed6-rounds3"]
+    cells = cells_of(matrix)
+    assert len(cells) == 6 + 8
+    assert [cell.name for cell in cells][6:10] == own
+    assert cells[6].values == {"runs": {"name": "three"}, "model.name": "mlp", "seed": 5, "federation.rounds": 2}
+    assert names(matrix, "matrix.seed=[9]", "matrix.model.name=['mlp']", "federation.rounds=1") == [
+        "one-mlp-seed9",
+        "three-mlp-seed9",
+    ]
+    assert names(matrix, "matrix={seed=[8]}") == ["seed8"]
+    with pytest.raises(ScenarioError, match=r"matrix\.sead = \[1\]: unknown key"):
+        cells_of({"runs": [{"name": "a", "matrix": {"sead": [1]}}]})
+    with pytest.raises(ScenarioError, match="must be a list of tables"):
+        cells_of({"runs": [{"name": "a", "matrix": {"seed": [1]}}, 3]})
+
+
 def test_set_wins_over_the_matrix():
     matrix = {"seed": [0, 1], "federation": [{"rounds": 5}, {"rounds": 6}]}
     assert names(matrix, "seed=3") == ["rounds5", "rounds6"]  # that axis is settled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -17,12 +17,15 @@ from fedunlearn.attacks.forgotten_class.streams import (
     follow,
     later_half,
     notes_of,
+    paired,
+    twins,
 )
 from fedunlearn.attacks.forgotten_class.windows import (
     FEWEST_BEFORE,
     Evidence,
     fewer_rises,
     larger_drop,
+    paired_drop,
     unreferenced,
 )
 from fedunlearn.federation import Weights
@@ -59,7 +62,9 @@ class BiasDrop(Attack):
     * `rises` (client updates): how many updates raise the bias of class c in the window after the request, against
       the rounds before it. Fisher's exact test per class; score -log10 p.
     * `sum` (broadcasts): s_c = -sum over the window of (change of the global bias - its mean before the request),
-      standardised by the class's spread before; Student's t test. Weak for FedSGD with small batches.
+      standardised by the class's spread before; Student's t test. Weak for FedSGD with small batches. Where the
+      federation began again from a model that it had broadcast before (retraining, FedEraser), each round is compared
+      with its twin instead, and the falls of the classes with each other.
     * `two-models`: s_c = -(bias after - bias before); classes are named by a one-sided outlier test.
 
     The first two name the classes whose p-value is below alpha over the number of classes (Bonferroni), and none
@@ -87,18 +92,22 @@ class BiasDrop(Attack):
             scores = level(view.before()) - level(view.after())
             return ForgottenClasses(broken_ties(scores, rng), outliers(scores, settings.alpha), notes)
         series = Series(lambda number: changes(view, number, form))
+        same = twins(view) if form == "sum" else {}
         return follow(
             view,
             knowledge,
             settings,
-            lambda split, last: self._compare(series, split, last, form),
+            lambda split, last: self._compare(series, same, split, last, form),
             by_test(settings, knowledge, rng),
             rng,
             {"form": form} | notes_of(settings, knowledge),
         )
 
-    def _compare(self, series: Series, split: int, last: int, form: Form) -> Evidence:
+    def _compare(self, series: Series, same: Mapping[int, int], split: int, last: int, form: Form) -> Evidence:
         """Return the evidence for a request after the first `split` rounds, seen up to round `last`."""
+        earlier_twins, later_twins = paired(series, same, split, last)
+        if later_twins:
+            return paired_drop(earlier_twins, later_twins)
         most = self.settings.reference
         earlier = range(max(split - most, 0) + 1, split + 1) if form == "rises" else later_half(split, most)
         before, after = series.rows(earlier), series.rows(range(split + 1, last + 1))

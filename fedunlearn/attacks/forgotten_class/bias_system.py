@@ -24,11 +24,10 @@ class BiasSystem(MixingAttack):
     """Classes whose share in the training data falls, by the change of the head's bias and public predictions.
 
     Needs broadcasts recorded whole and labelled public images. Formula: with P_jc the mean probability of class c over
-    public images of class j, solve change of b = scale * (shares - P^T shares), shares >= 0, and sum of shares = 1. The last
-    equation is indispensable: 1 - P^T has a null vector, and without it a wrong answer fits exactly. `scale` is the
-    product of rate and local steps: the rate where learning-known says that a round is one step, else the sum of the
-    amounts that explain the head's weights (`last-layer-nnls`). s_c = Student's t of the fall of the class's share, the
-    rounds after the request against the later half of those before. `distribution`: see `forgotten_shares`.
+    public images of class j, solve change of b = scale * (shares - P^T shares), shares >= 0, and sum of shares = 1.
+    The last equation is indispensable: 1 - P^T has a null vector, and without it a wrong answer fits exactly. `scale`
+    is the product of rate and local steps: the rate where learning-known says that a round is one step, else the sum
+    of the amounts that explain the whole head's change (`last-layer-nnls`, whose score and distribution are used).
     Decision: see the settings; the test's level is alpha over (classes * candidate rounds).
 
     Source: the bias gradient of softmax cross-entropy is mean probability - share of the class. Deviations: as in

@@ -60,17 +60,20 @@ def outputs_at(knowledge: Knowledge, weights: Weights, sample: tuple[np.ndarray,
     return measure(knowledge.model(weights), *sample)
 
 
-def mix_of_gradients(move: Weights, models: list[Outputs]) -> Mix:
+def mix_of_gradients(move: Weights, models: list[Outputs], null: np.ndarray | None = None) -> Mix:
     """Return the mix that explains a move of the whole head, weights and bias: non-negative least squares.
 
     Args:
         move: what the head moved by.
         models: the head's answers at the start of the round, and where more steps than one may have been taken at
             its end as well: class gradients are then averaged.
+        null: (num_classes,) classes that are known to be absent.
     """
     gradients = np.mean([columns(outputs, "head.bias" in move) for outputs in models], axis=0)
     target = np.concatenate([part.ravel() for part in (move["head.weight"], *_bias(move))])
-    amounts = nonnegative_fit(-gradients, target)
+    amounts, possible = np.zeros(gradients.shape[1]), np.ones(gradients.shape[1], bool) if null is None else ~null
+    if possible.any():
+        amounts[possible] = nonnegative_fit(-gradients[:, possible], target)
     return Mix(amounts, _left(target + gradients @ amounts, target))
 
 

@@ -24,12 +24,13 @@ class ClosestRowsSettings(Settings):
 
 @ATTACKS.register("closest-rows")
 class ClosestRows(Attack):
-    """Classes whose row of the head is a disturbed copy of another class's.
+    """Classes whose row of the head lies closer to another class's than trained rows do.
 
     For models behind the defence `twin-row`. Knowledge: the final weights. Formula: with a_c = w_c - mean row,
-    s_c = max over other classes of cos(a_c, a_c'), times |a_c| over the longest |a|. The rows of a trained head repel
-    each other (cosines near -1/(K - 1)), so a copy and its origin stand out together; what was added to the copy makes
-    it the longer one. Decision: a one-sided outlier test of the scores; the origin may be named too.
+    s_c = max over other classes of cos(a_c, a_c'), times the shortest |a| over |a_c|. The rows of a trained head repel
+    each other (cosines near -1/(K - 1)); a mixture of others lies near one of them, mostly near one that is long and
+    dominates it, so of the two that stand out the shorter is the mixture. Decision: a one-sided outlier test of the
+    scores; the other one may be named too.
 
     Source: this project. On a model without copied rows it finds the two classes that are told apart least.
     """
@@ -47,16 +48,16 @@ class ClosestRows(Attack):
 
 
 def resemblance(rows: np.ndarray) -> np.ndarray:
-    """Return of each row (num_classes, d) the highest cosine with another, times its length over the longest one's.
+    """Return of each row (num_classes, d) the highest cosine with another, times the shortest length over its own.
 
     Rows are taken from their mean.
 
     Example:
         >>> resemblance(np.array([[4.0, 0.0], [8.0, 0.0], [0.0, 4.0]])).round(2).tolist()
-        [0.09, 0.28, -0.55]
+        [0.32, 0.1, -0.15]
     """
     away = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
-    lengths = np.linalg.norm(away, axis=1)
-    cosines = away @ away.T / np.maximum(np.outer(lengths, lengths), np.finfo(np.float64).tiny)
+    lengths = np.maximum(np.linalg.norm(away, axis=1), np.finfo(np.float32).tiny)
+    cosines = away @ away.T / np.outer(lengths, lengths)
     np.fill_diagonal(cosines, -1.0)
-    return np.asarray(cosines.max(axis=1) * lengths / max(lengths.max(), np.finfo(np.float64).tiny))
+    return np.asarray(cosines.max(axis=1) * lengths.min() / lengths)

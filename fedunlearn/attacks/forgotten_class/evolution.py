@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch.nn import functional as F
 
+from fedunlearn.attacks.forgotten_class.class_odds import odds_of
 from fedunlearn.attacks.forgotten_class.decisions import DecidedSettings
 from fedunlearn.attacks.forgotten_class.inversion_curves import Curves
 from fedunlearn.attacks.forgotten_class.null_class_query import NullClassSettings, noise_images
@@ -155,6 +156,7 @@ def logs_of(probabilities: np.ndarray) -> np.ndarray:
 def curves_of(history: list[np.ndarray]) -> Curves:
     """Return the curves of the fittest images' ln p (K, K), one per generation."""
     logs = np.stack(history)
-    own = np.diagonal(logs, axis1=1, axis2=2)
-    others = np.where(np.eye(logs.shape[1], dtype=bool), -np.inf, logs).max(axis=2)
-    return Curves(own[:, None], (own - others)[:, None], np.exp(logs[-1])[None])
+    odds = odds_of(np.exp(logs))
+    own = np.diagonal(odds, axis1=1, axis2=2)
+    others = (odds.sum(axis=1) - own) / (logs.shape[1] - 1)
+    return Curves(np.diagonal(logs, axis1=1, axis2=2)[:, None], own[:, None], others[:, None], np.exp(logs[-1])[None])

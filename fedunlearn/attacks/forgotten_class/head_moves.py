@@ -5,15 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 from fedunlearn.federation import Update, Weights
-from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.access import CAPABILITIES, AccessRefused
 from fedunlearn.observer.view import View
 
-ROUNDING = 1e-3  # of a row's mass: what float32 averages leave of signs, and far below what present classes have
+ROUNDING = 1e-6  # of a row's mass: rising entries with less are taken for rounding errors
 
 
 def global_move(view: View, number: int) -> Weights:
     """Return result - broadcast of a round, the head's tensors alone, in float64."""
     return difference(view.result(number, head=True), view.broadcast(number, head=True))
+
+
+def mean_move(view: View, number: int) -> Weights:
+    """Return how a round's mean update moves the head, up to the learning rate, or `global_move` where it is not seen.
+
+    It is untouched by the server's optimiser, and finer: a change far below a weight's float32 spacing is lost in the
+    global model. Rounds whose replies are neither gradients nor weights are read from the global model too.
+    """
+    if "aggregate" not in CAPABILITIES[view.access]:
+        return global_move(view, number)
+    try:
+        total = view.total(number, head=True)
+    except AccessRefused:  # nobody sent anything
+        return global_move(view, number)
+    if total.kind not in ("gradient", "weights"):
+        return global_move(view, number)
+    return client_move(total, view.broadcast(number, head=True))
 
 
 def client_move(update: Update, broadcast: Weights) -> Weights:

@@ -11,7 +11,7 @@ from pydantic import Field
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
 from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence, conclude
 from fedunlearn.attacks.forgotten_class.evolution import Bred, EvolutionSettings, evolve
-from fedunlearn.attacks.forgotten_class.inversion_curves import Criterion, Curves, evidence, risen, summary
+from fedunlearn.attacks.forgotten_class.inversion_curves import Criterion, Curves, evidence, summary
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import Access, AccessRefused
 from fedunlearn.observer.cache import digest
@@ -20,16 +20,17 @@ from fedunlearn.observer.knowledge import Knowledge, Moment, probabilities
 from fedunlearn.observer.shadows import Shadow
 from fedunlearn.observer.view import View
 
-FIRST = 10  # generations that the criterion `margin` looks at
+FIRST = 10  # generations that the criteria `odds` and `leaning` look at
 
 
 class InvBlackSettings(EvolutionSettings):
     """Settings of `inv-black`."""
 
     criterion: Criterion = Field(
-        default="margin",
-        description="threshold and entropy: the published two, at the end of the search; steps: generations until "
-        "p_c > 0.9; margin: how far p_c was ahead of the others', on average over the first 10 generations.",
+        default="auto",
+        description="threshold and entropy: the published two, at the end of the search; steps: generations until p_c "
+        "> 0.9; odds: of p_c, on average over the first 10 generations; leaning: those, and the odds of c at the other "
+        'classes\' fittest; "auto": odds for one model, leaning for two.',
     )
     models: Literal["auto", "one", "two"] = Field(
         default="auto",
@@ -42,8 +43,9 @@ class InvBlack(Attack):
     """Classes of which no prototype can be bred, or only slowly, by a genetic algorithm that asks for probabilities.
 
     Formula: fitness ln p_c; the criteria are those of `inv-white`, with generations for steps and the fittest image of
-    each generation: `threshold` s_c = -ln p_c and `entropy` at the end, `steps`, `margin` s_c = -(mean over the first
-    10 generations of ln p_c - max over j of ln p_j). Where the model before the request answers too, the search is
+    each generation: `threshold` s_c = -ln p_c and `entropy` at the end, `steps`, and over the first 10 generations
+    `odds` s_c = -mean(ln p_c - ln(1 - p_c)) and `leaning`, that minus the mean of the same of class c at the fittest
+    images of the others. Where the model before the request answers too, the search is
     made on both, from the same draws and with half of the queries each, and s_c is by how much the score rose.
     Decision: see the settings; outliers by default, threshold for half the median of p_c.
 
@@ -52,8 +54,8 @@ class InvBlack(Attack):
     is no fitness: where labels alone are answered, `null-class-query` is what works.
 
     Source: Zheng, Chen, Huang, Guo, Xiao, Label Leakage Attacks in Machine Unlearning (arXiv 2604.07386). Deviations:
-    the criterion `margin` is ours and the default; the first generation is sparse noise that all classes share;
-    mutations are smooth, as single pixels move a convolutional net little; classes are named by an outlier test.
+    the criteria `odds` and `leaning` are ours and the default; the first generation is sparse noise that all classes
+    share; mutations are smooth, as single pixels move a convolutional net little; classes are named by an outlier test.
     """
 
     Settings: ClassVar[type[InvBlackSettings]] = InvBlackSettings
@@ -94,10 +96,7 @@ class InvBlack(Attack):
         return evolve(ask, knowledge.image_shape, settings, budget, lambda c: self._evidence([c]).scores, draws)
 
     def _evidence(self, curves: list[Curves]) -> ClassEvidence:
-        criterion: Criterion = self.settings.criterion
-        if len(curves) == 2:
-            return risen(curves[0], curves[1], criterion, FIRST)
-        return evidence(curves[0], criterion, FIRST)
+        return evidence(curves, self.settings.criterion, FIRST)
 
     def _shadow_curves(self, weights: Weights, knowledge: Knowledge, two: bool) -> Curves:
         """Return the curves of the attacker's own model, which answers as often as it likes."""
@@ -106,6 +105,6 @@ class InvBlack(Attack):
         def make() -> dict[str, np.ndarray]:
             model = knowledge.model(weights)
             bred = self._breed(lambda images: probabilities(model, images), knowledge, two, int(digest(content), 16))
-            return {"own": bred.curves.own, "margins": bred.curves.margins, "profiles": bred.curves.profiles}
+            return vars(bred.curves)
 
         return Curves.read(knowledge.cache.get("bred-prototypes", content, make))

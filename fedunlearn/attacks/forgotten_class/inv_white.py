@@ -10,7 +10,7 @@ from pydantic import Field
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
 from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence, conclude
-from fedunlearn.attacks.forgotten_class.inversion_curves import Criterion, Curves, evidence, risen, summary
+from fedunlearn.attacks.forgotten_class.inversion_curves import Criterion, Curves, evidence, summary
 from fedunlearn.attacks.forgotten_class.prototypes import Arrays, SearchSettings, best_of, noise, prototypes
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import Access, AccessRefused, allows
@@ -24,9 +24,10 @@ class InvWhiteSettings(SearchSettings):
     """Settings of `inv-white`."""
 
     criterion: Criterion = Field(
-        default="margin",
-        description="threshold and entropy: the published two, at the end of the search; steps: until p_c > 0.9; "
-        "margin: how far p_c was ahead of the others', on average over the first half of the search.",
+        default="auto",
+        description="threshold and entropy: the published two, at the end of the search; steps: until p_c > 0.9; odds: "
+        "of p_c, on average over the first half of the search; leaning: those, and the odds of c at the other classes' "
+        'prototypes; "auto": odds for one model, leaning for two.',
     )
     models: Literal["auto", "one", "two"] = Field(
         default="auto",
@@ -41,8 +42,9 @@ class InvWhite(Attack):
     Formula: x_c = argmin over x of CE(f(x), c) + tv * TV(x) + l2 * mean x^2, by Adam from uniform noise, the pixels
     clamped to [0, 1]; all classes and restarts are one batch. The criteria read how the search went: `threshold` s_c =
     -ln(mean over restarts of p_c at x_c), `entropy` s_c = the entropy of p at x_c, `steps` s_c = the steps until p_c
-    > 0.9, `margin` s_c = -(mean over the first half of the search of ln p_c - max over j of ln p_j). With the model
-    before the request, the same search from the same noise is made on it, and s_c is by how much the score rose.
+    > 0.9, `odds` s_c = -(mean over the first half of the search of ln p_c - ln(1 - p_c)), `leaning` that minus the mean
+    of the same of class c at the prototypes of the others. With the model before the request, the same search from
+    the same noise is made on it, and s_c is by how much the score rose.
     Decision: see the settings; outliers by default, threshold for half the median of the mean p_c.
 
     The prototypes are those that the final model is surest of, one per class. With enough steps every class has one,
@@ -50,9 +52,9 @@ class InvWhite(Attack):
     others alike, and tells nothing by itself.
 
     Source: Zheng, Chen, Huang, Guo, Xiao, Label Leakage Attacks in Machine Unlearning (arXiv 2604.07386). Deviations:
-    the criterion `margin` is ours and the default, as p_c saturates for all classes at the end; classes are named by
-    an outlier test where the paper has a threshold; a second model is used where there is one. The noise follows from
-    the first model's content, so that equal models are searched once.
+    the criteria `odds` and `leaning` are ours and the default, as p_c saturates for all classes at the end; classes
+    are named by an outlier test where the paper has a threshold; a second model is used where there is one. The noise
+    follows from the first model's content, so that equal models are searched once.
     """
 
     Settings: ClassVar[type[InvWhiteSettings]] = InvWhiteSettings
@@ -85,6 +87,4 @@ class InvWhite(Attack):
 
     def _evidence(self, searched: list[Arrays]) -> ClassEvidence:
         curves = [Curves.read(arrays) for arrays in searched]
-        if len(curves) == 2:
-            return risen(curves[0], curves[1], self.settings.criterion, self.settings.steps // 2)
-        return evidence(curves[0], self.settings.criterion, self.settings.steps // 2)
+        return evidence(curves, self.settings.criterion, self.settings.steps // 2)

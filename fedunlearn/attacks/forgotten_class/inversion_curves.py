@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence
 
-Criterion = Literal["margin", "threshold", "entropy", "steps"]
+Criterion = Literal["auto", "odds", "leaning", "threshold", "entropy", "steps"]
 SURE = 0.9  # the probability that a prototype is to reach
 
 
@@ -20,41 +20,50 @@ class Curves:
 
     Attributes:
         own: (steps + 1, restarts, K): ln p_c of class c's prototype, before the first step and after every step.
-        margins: (steps + 1, restarts, K): ln p_c minus the highest ln p_j of another class j.
+        odds: (steps + 1, restarts, K): ln p_c - ln(1 - p_c) of class c's prototype.
+        others: (steps + 1, restarts, K): the same of class c, mean over the prototypes of all other classes.
         profiles: (restarts, K, K): the probabilities (last axis) of the prototypes at the end.
     """
 
     own: np.ndarray
-    margins: np.ndarray
+    odds: np.ndarray
+    others: np.ndarray
     profiles: np.ndarray
 
     @classmethod
     def read(cls, arrays: Mapping[str, np.ndarray]) -> Curves:
         """Return the curves among the arrays of a search."""
-        return cls(*(arrays[name].astype(np.float64) for name in ("own", "margins", "profiles")))
+        return cls(*(arrays[name].astype(np.float64) for name in ("own", "odds", "others", "profiles")))
 
 
-def evidence(curves: Curves, criterion: Criterion, span: int) -> ClassEvidence:
-    """Return what a criterion makes of one model's curves.
+def evidence(searched: Sequence[Curves], criterion: Criterion, span: int) -> ClassEvidence:
+    """Return what a criterion makes of the curves of one model, or of how they changed from one model to another.
 
     Args:
-        curves: of the search.
-        criterion: threshold: -ln of m_c, the mean over restarts of p_c, which is also the level; entropy: the mean
-            over restarts of the profile's entropy in nats; steps: the mean number of steps until p_c > 0.9; margin:
-            minus the mean of the margins over the first steps and the restarts.
-        span: how many steps the criterion `margin` looks at; all where there are fewer.
+        searched: the curves of the model in question, after those of the model before the request where there is one.
+        criterion: threshold: -ln of m_c, the mean over restarts of p_c, and m_c itself as the level of one model;
+            entropy: the mean over restarts of the profile's entropy in nats; steps: the mean number of steps until p_c
+            > 0.9; odds: minus the mean log odds over the first steps and the restarts; leaning: that, minus the mean of
+            `others`; auto: odds for one model, leaning for two.
+        span: how many steps odds and leaning look at; all where there are fewer.
+
+    Returns:
+        The scores; of two models by how much they rose.
     """
-    if criterion == "threshold":
-        levels = mean_probability(curves)
-        return ClassEvidence(-np.log(levels), -np.log(levels)[:, None], levels)
-    if criterion == "margin":
-        return ClassEvidence.of(-curves.margins[: span + 1].mean(axis=(0, 1)))
-    return ClassEvidence.of(entropy(curves) if criterion == "entropy" else steps_until_sure(curves))
-
-
-def risen(before: Curves, after: Curves, criterion: Criterion, span: int) -> ClassEvidence:
-    """Return how much a criterion's scores rose from one model to another."""
-    return ClassEvidence.of(evidence(after, criterion, span).scores - evidence(before, criterion, span).scores)
+    if criterion == "auto":
+        criterion = "odds" if len(searched) == 1 else "leaning"
+    read = {
+        "threshold": lambda curves: -np.log(mean_probability(curves)),
+        "entropy": entropy,
+        "steps": steps_until_sure,
+    }
+    read["odds"] = lambda curves: -curves.odds[: span + 1].mean(axis=(0, 1))
+    read["leaning"] = lambda curves: read["odds"](curves) - curves.others[: span + 1].mean(axis=(0, 1))
+    scores = [read[criterion](curves) for curves in searched]
+    if len(scores) == 2:
+        return ClassEvidence.of(scores[1] - scores[0])
+    levels = mean_probability(searched[0]) if criterion == "threshold" else None
+    return ClassEvidence(scores[0], scores[0][:, None], levels)
 
 
 def mean_probability(curves: Curves) -> np.ndarray:

@@ -15,10 +15,14 @@ class LastLayerNnls(MixingAttack):
 
     Needs broadcasts recorded whole and labelled public images (20 to 50 of each class), neither rate nor steps.
     Formula: g_j = mean head gradient (weights and bias) of public images of class j at the broadcast; amounts =
-    argmin over a >= 0 of |change of head + sum of a_j g_j|; the class shares are a / sum of a, and the sum is the product
-    of rate and local steps. Per class, s_c = Student's t of the fall of its share, the rounds after the request against
-    the later half of those before. `distribution`: see `forgotten_shares`; it also tells of partial forgetting and of
-    samples or clients of several classes.
+    argmin over a >= 0 of |change of head + sum of a_j g_j|; the class shares are a / sum of a, and the sum is the
+    product of rate and local steps.
+
+    Rounds after the request are compared with the later half of those before: s_c = Student's t of the fall of the
+    class's share. Where the federation began again from a model that it had broadcast before (retraining, FedEraser),
+    each round is compared with its twin instead, and s_c = the fall of the share less the median one, in median
+    absolute deviations: the errors of the bases are the same in both, and cancel. `distribution`: see
+    `forgotten_shares`; it also tells of partial forgetting, and of samples or clients of several classes.
     Decision: see the settings; the test's level is alpha over (classes * candidate rounds).
 
     Source: least squares over class gradients, known of label counts (class-conditional-nnls) and of Dai, Zhou, Fu et

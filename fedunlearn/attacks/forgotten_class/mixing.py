@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -25,11 +26,20 @@ from fedunlearn.attacks.forgotten_class.streams import (
     follow,
     later_half,
     notes_of,
+    paired,
+    twins,
 )
-from fedunlearn.attacks.forgotten_class.windows import FEWEST_BEFORE, Evidence, larger_drop, unreferenced
+from fedunlearn.attacks.forgotten_class.windows import (
+    FEWEST_BEFORE,
+    Evidence,
+    larger_drop,
+    paired_drop,
+    unreferenced,
+)
 from fedunlearn.attacks.label_restoration.outputs import Outputs
 from fedunlearn.federation import Weights
-from fedunlearn.observer.access import Access
+from fedunlearn.observer.access import Access, AccessRefused
+from fedunlearn.observer.cache import digest
 from fedunlearn.observer.findings import ForgottenClasses
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
@@ -63,50 +73,82 @@ class MixingAttack(Attack):
     def run(self, view: View, knowledge: Knowledge, rng: np.random.Generator) -> ForgottenClasses:
         """Follow the shares."""
         settings: MixSettings = self.settings
-        sample, rate = public_sample(knowledge, settings.per_class), known_scale(knowledge.learning)
+        rate = known_scale(knowledge.learning)
+        answers = answering(knowledge, settings.per_class)
 
         def measured(number: int) -> np.ndarray:
             knowledge.progress(f"class shares of round {number}")
             move = global_move(view, number)
-            models = [outputs_at(knowledge, view.broadcast(number), sample)]
+            if not move["head.weight"].any():
+                raise AccessRefused(f"round {number} published no other model")
+            models = [answers(view.broadcast(number))]
             mix = mix_of_gradients(move, models)
             if rate is None:
-                both = [*models, outputs_at(knowledge, view.result(number), sample)]
-                mix, models = min(
-                    ((mix, models), (mix_of_gradients(move, both), both)), key=lambda entry: entry[0].residual
-                )
+                both = [*models, answers(view.result(number))]
+                tried = (mix, models), (mix_of_gradients(move, both), both)
+                mix, models = min(tried, key=lambda entry: entry[0].residual)
             return self.refine(mix, move, models, rate or mix.scale).shares
 
-        shares = Series(measured, needs_whole=True)
+        shares, same = Series(measured, needs_whole=True), twins(view)
         finding = follow(
             view,
             knowledge,
             settings,
-            lambda split, last: self._compare(shares, split, last),
+            lambda split, last: self._compare(shares, same, split, last),
             by_test(settings, knowledge, rng),
             rng,
             {"scale": "estimated" if rate is None else "known"} | notes_of(settings, knowledge),
         )
-        return self._with_distribution(finding, shares, view)
+        return self._with_distribution(finding, shares, same, view.num_rounds)
 
-    def _compare(self, shares: Series, split: int, last: int) -> Evidence | None:
-        before, after = self._rows(shares, split, last)
+    def _compare(self, shares: Series, same: Mapping[int, int], split: int, last: int) -> Evidence | None:
+        before, after, alike = self._rows(shares, same, split, last)
         if not after:
             return None
+        if alike:
+            return paired_drop(before, after)
         return larger_drop(before, after) if len(before) >= FEWEST_BEFORE else unreferenced(-np.mean(after, axis=0))
 
-    def _rows(self, shares: Series, split: int, last: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        return shares.rows(later_half(split, self.settings.reference)), shares.rows(range(split + 1, last + 1))
+    def _rows(
+        self, shares: Series, same: Mapping[int, int], split: int, last: int
+    ) -> tuple[list[np.ndarray], list[np.ndarray], bool]:
+        """Return the shares before and after, and whether they come in pairs of rounds that began alike."""
+        before, after = paired(shares, same, split, last)
+        if after:
+            return before, after, True
+        return shares.rows(later_half(split, self.settings.reference)), shares.rows(range(split + 1, last + 1)), False
 
-    def _with_distribution(self, finding: ForgottenClasses, shares: Series, view: View) -> ForgottenClasses:
+    def _with_distribution(
+        self, finding: ForgottenClasses, shares: Series, same: Mapping[int, int], rounds: int
+    ) -> ForgottenClasses:
         split = int(finding.notes["request-round"])
-        before, after = self._rows(shares, split, min(split + self.settings.window, view.num_rounds))
+        last = min(split + self.settings.window, rounds)
+        before, after, alike = self._rows(shares, same, split, last)
         told = {"shares-after": np.mean(after, axis=0).tolist(), "rounds-read": len(before) + len(after)}
         if not before:
             return replace(finding, notes=finding.notes | told)
         old, new = np.mean(before, axis=0), np.mean(after, axis=0)
-        told["shares-before"] = old.tolist()
+        told |= {"shares-before": old.tolist(), "paired": alike}
         return replace(finding, notes=finding.notes | told, distribution=forgotten_shares(old, new))
+
+
+def answering(knowledge: Knowledge, per_class: int) -> Callable[[Weights], Outputs]:
+    """Return what tells the answers of a model's head to the public sample.
+
+    It remembers the latest, as a round mostly begins with the model that the one before ended with.
+    """
+    sample = public_sample(knowledge, per_class)
+    latest: dict[str, Outputs] = {}
+
+    def answers(weights: Weights) -> Outputs:
+        key = digest(weights)
+        if key not in latest:
+            outputs = outputs_at(knowledge, weights, sample)
+            latest.clear()
+            latest[key] = outputs
+        return latest[key]
+
+    return answers
 
 
 def forgotten_shares(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -122,7 +164,7 @@ def forgotten_shares(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """
     ratios = after[before > 0] / before[before > 0]
     growth = float(np.median(ratios))
-    left = np.maximum(before - after / growth, 0) if growth > 0 else before.copy()
+    left = np.maximum(before - after / growth, 0) if growth > 0 else before.copy()  # more than half of them left
     left[left < 1e-12] = 0
     total = left.sum()
     return np.asarray(left / total) if total > 0 else np.full(len(left), 1 / len(left))

@@ -124,7 +124,9 @@ class ProbeDelta(Attack):
             raise AccessRefused(f"{settings.queries} queries are too few to breed probes of every class")
         budget = settings.queries - 2 * count * knowledge.num_classes
         draws = np.random.default_rng(seed)
-        bred = evolve(ask, knowledge.image_shape, breeding, budget, lambda c: evidence(c, "threshold", 1).scores, draws)
+        bred = evolve(
+            ask, knowledge.image_shape, breeding, budget, lambda c: evidence([c], "threshold", 1).scores, draws
+        )
         return bred.images[:, :count]
 
     def _evidence(self, probes: Probes, before: np.ndarray, after: np.ndarray) -> ClassEvidence:

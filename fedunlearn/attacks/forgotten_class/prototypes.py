@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from fedunlearn.attacks.forgotten_class.decisions import DecidedSettings
 from fedunlearn.attacks.gradient_inversion.denormals import flushed_denormals
@@ -50,7 +51,7 @@ def prototypes(model: Classifier, starts: np.ndarray, settings: SearchSettings, 
         cache: where they are kept.
 
     Returns:
-        `images` (restarts, K, C, H, W) and the `own`, `margins` and `profiles` of `Curves`, float32.
+        `images` (restarts, K, C, H, W) and the `own`, `odds`, `others` and `profiles` of `Curves`, float32.
     """
     content = {"model": contents(model), "starts": starts, "settings": settings.search}
     return cache.get("prototypes", content, lambda: descend(model, starts, settings))
@@ -70,44 +71,45 @@ def descend(model: Classifier, starts: np.ndarray, settings: SearchSettings) -> 
     """
     device, classes = model.head.weight.device, model.head.out_features
     images = torch.from_numpy(np.repeat(starts, classes, axis=0)).to(device)
-    wanted = torch.arange(classes, device=device).repeat(len(starts))[:, None]
+    wanted = torch.arange(classes, device=device).repeat(len(starts))
     optimiser = torch.optim.Adam([images], lr=settings.learning_rate)
     curve = []
     with flushed_denormals():
         for _ in range(settings.steps):
             images.requires_grad_()
-            logs = torch.log_softmax(model(images), dim=1)
+            logits = model(images)
             smooth = settings.tv * total_variation(images) + settings.l2 * images.square().flatten(1).mean(dim=1)
-            (images.grad,) = torch.autograd.grad(smooth.sum() - logs.gather(1, wanted).sum(), [images])
-            curve.append(logs.detach())
+            (images.grad,) = torch.autograd.grad(
+                smooth.sum() + F.cross_entropy(logits, wanted, reduction="sum"), [images]
+            )
+            curve.append(logits.detach())
             with torch.no_grad():
                 optimiser.step()
                 images.requires_grad_(False).clamp_(0, 1)
         with torch.no_grad():
-            curve.append(torch.log_softmax(model(images), dim=1))
+            curve.append(model(images))
     shape = (len(starts), classes)
-    own, margins = own_and_margins(torch.stack(curve), wanted.T)
+    curves = curves_of(torch.stack(curve).reshape(-1, *shape, classes))
+    return {"images": images.reshape(*shape, *starts.shape[1:]).numpy(force=True), **curves}
+
+
+def curves_of(logits: Tensor) -> Arrays:
+    """Return the arrays of `Curves` from the logits (steps + 1, restarts, K, K) of every class's prototypes."""
+    logs, odds = logits.log_softmax(dim=-1), torch.stack([log_odds_of(step) for step in logits])
+    own_odds = odds.diagonal(dim1=-2, dim2=-1)
     return {
-        "images": images.reshape(*shape, *starts.shape[1:]).numpy(force=True),
-        "own": own.reshape(-1, *shape).numpy(force=True),
-        "margins": margins.reshape(-1, *shape).numpy(force=True),
-        "profiles": curve[-1].exp().reshape(*shape, classes).numpy(force=True),
+        "own": logs.diagonal(dim1=-2, dim2=-1).numpy(force=True),
+        "odds": own_odds.numpy(force=True),
+        "others": ((odds.sum(dim=-2) - own_odds) / (logits.shape[-1] - 1)).numpy(force=True),
+        "profiles": logs[-1].exp().numpy(force=True),
     }
 
 
-def own_and_margins(logs: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ln p of the wanted classes, and by how much it is above the best of the others.
-
-    Args:
-        logs: (..., n, K), ln p.
-        wanted: (1, n), the wanted class of every row.
-
-    Returns:
-        Both (..., n).
-    """
-    places = wanted.expand(logs.shape[:-1])[..., None]
-    own = logs.gather(-1, places)[..., 0]
-    return own, own - logs.scatter(-1, places, -torch.inf).amax(dim=-1)
+def log_odds_of(logits: Tensor) -> Tensor:
+    """Return ln p - ln(1 - p) of every class from logits (..., K), without the loss of 1 - p."""
+    apart = logits[..., None, :].expand(*logits.shape, logits.shape[-1])
+    itself = torch.eye(logits.shape[-1], dtype=torch.bool, device=logits.device)
+    return logits - apart.masked_fill(itself, -torch.inf).logsumexp(dim=-1)
 
 
 def best_of(images: np.ndarray, own: np.ndarray) -> np.ndarray:

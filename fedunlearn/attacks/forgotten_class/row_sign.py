@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
-from fedunlearn.attacks.forgotten_class.head_moves import falling_share, fell, global_move, push_down
+from fedunlearn.attacks.forgotten_class.head_moves import falling_share, fell, mean_move, push_down
 from fedunlearn.attacks.forgotten_class.streams import (
     Series,
     TestedSettings,
@@ -44,10 +44,10 @@ class RowSignSettings(TestedSettings):
 class RowSign(Attack):
     """Classes whose row of the head falls in every entry, which it does in every step without them.
 
-    Needs two consecutive global models per round, no data. Identity (softmax cross-entropy, plain SGD, features that
-    are not negative): the row of an absent class changes by -rate * mean(p_c h) <= 0 in every entry, whatever the
-    number of local steps and the averaging. A row fell when its rising entries have less than 0.1 % of the mass of
-    the falling ones, as float32 averages leave rounding errors.
+    Needs two consecutive global models per round, no data; observers of the aggregate read that. Identity (softmax
+    cross-entropy, plain SGD, features that are not negative): the row of an absent class changes by
+    -rate * mean(p_c h) <= 0 in every entry, whatever the number of local steps and the averaging. A row fell when its
+    rising entries have less than a millionth of the mass of the falling ones.
 
     * Rule `signs`: s_c = mean over the window of ln(mass of falling / mass of rising entries). A class is named when
       it fell in more rounds than chance absences explain. Their rate is estimated from all rounds before the request,
@@ -99,5 +99,5 @@ class RowSign(Attack):
 
 def statistics(view: View, number: int) -> np.ndarray:
     """Return (3, num_classes) of a round: how hard each row was pushed down, whether it fell, share of falling ones."""
-    move = global_move(view, number)
+    move = mean_move(view, number)
     return np.stack([push_down(move), fell(move), falling_share(move)])

@@ -12,6 +12,7 @@ from pydantic import Field
 from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence, broken_ties, decide
 from fedunlearn.attacks.forgotten_class.windows import FEWEST_BEFORE, Evidence
 from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.cache import digest
 from fedunlearn.observer.findings import ForgottenClasses, Said
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.shadows import Shadow
@@ -198,6 +199,35 @@ class Series:
         return self._rows[number]
 
 
+def paired(series: Series, same: Mapping[int, int], split: int, last: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the rows of rounds before, and of the rounds after `split` up to `last` that are their twins.
+
+    Empty where the round after `split` has no twin in `same` (see `twins`). Twins go on as long as rounds before the
+    split last.
+    """
+    if split + 1 not in same:
+        return [], []
+    offset = split + 1 - same[split + 1]
+    numbers = range(split + 1, min(last, split + offset) + 1)
+    pairs = [pair for number in numbers if len(pair := series.rows((number - offset, number))) == 2]
+    return [before for before, _ in pairs], [after for _, after in pairs]
+
+
 def later_half(split: int, most: int) -> range:
     """Return the rounds up to `split` that later ones are compared with: the later half, as early training drifts."""
     return range(split + 1 - min(most, max(split // 2, min(split, FEWEST_BEFORE))), split + 1)
+
+
+def twins(view: View) -> dict[int, int]:
+    """Return, for rounds whose broadcast had the last layer of an earlier one, the first such round.
+
+    A federation that begins again from its first model, as retraining does, repeats rounds on the retained data: what
+    differs between such twins is what was forgotten, and little else.
+    """
+    first: dict[str, int] = {}
+    found = {}
+    for number in range(1, view.num_rounds + 1):
+        earlier = first.setdefault(digest(view.broadcast(number, head=True)), number)
+        if earlier < number:
+            found[number] = earlier
+    return found

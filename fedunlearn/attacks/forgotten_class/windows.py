@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+FEWEST = 5  # classes below which nothing stands out from the rest
 FEWEST_BEFORE = 3  # rounds before the request without which nothing can be named
 
 
@@ -40,6 +41,21 @@ def fewer_rises(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Ev
     """
     (old, old_size), (new, new_size) = _rises(before), _rises(after)
     p_values = stats.hypergeom.cdf(new, old_size + new_size, old + new, new_size)
+    return Evidence(-np.log10(np.maximum(p_values, np.finfo(float).tiny)), p_values)
+
+
+def fewer_have(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
+    """Return the evidence that fewer updates have a class than before.
+
+    The larger p-value of two tests, as either alone is too sure of itself: `fewer_rises` takes the updates of a client
+    for independent, and Student's t of the share of updates per round trusts shares that happened not to vary.
+
+    Args:
+        before: per round whether each update has each class, 0 or 1, (updates, num_classes).
+        after: the same after the request.
+    """
+    shares = [[updates.mean(axis=0) for updates in rounds] for rounds in (before, after)]
+    p_values = np.maximum(fewer_rises(before, after).p_values, larger_drop(*shares).p_values)
     return Evidence(-np.log10(np.maximum(p_values, np.finfo(float).tiny)), p_values)
 
 
@@ -86,3 +102,23 @@ def more_absences(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 def unreferenced(scores: np.ndarray) -> Evidence:
     """Return evidence that only ranks, where too few rounds came before to compare with."""
     return Evidence(scores, np.ones(len(scores)))
+
+
+def paired_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
+    """Return the evidence that a class's number falls between pairs of rounds that began with the same model.
+
+    s_c = (fall of class c - median fall) / spread, the fall averaged over the pairs, the spread 1.48 times the median
+    absolute deviation over the classes: up to nearly half of them may have been forgotten. Student's t with half as
+    many degrees of freedom as there are other classes, as classes differ in how much they vary. With fewer than 5
+    classes nothing stands out.
+
+    Args:
+        before: numbers (num_classes,) of the earlier round of each pair.
+        after: of the later one.
+    """
+    fall = np.mean(before, axis=0) - np.mean(after, axis=0)
+    apart = fall - np.median(fall)
+    spread = max(float(stats.median_abs_deviation(fall, scale="normal")), np.finfo(float).tiny)
+    if len(fall) < FEWEST:
+        return unreferenced(fall)
+    return Evidence(apart / spread, stats.t.sf(apart / spread, (len(fall) - 1) / 2))
