@@ -147,9 +147,17 @@ def test_a_point_needs_every_seed_to_win():
     assert winners(diverged, [0, 1]) == {}
 
 
-def test_the_grid_is_about_methods_of_the_suites():
-    grid = tomllib.loads((SCENARIOS / "tuning" / "digits.toml").read_text())
-    suite = tomllib.loads((SCENARIOS / "unlearning_suite.toml").read_text())
-    methods = {run["name"]: set(run["unlearning"]["methods"]) for run in suite["matrix"]["runs"]}
+@pytest.mark.parametrize(
+    ("grid", "suite"),
+    [
+        ("digits", "unlearning_suite"),
+        ("fashion", "unlearning_suite_fashion"),
+        ("fashion_samples", "unlearning_suite_samples"),
+    ],
+)
+def test_the_grids_are_about_methods_of_the_suites(grid, suite):
+    points = tomllib.loads((SCENARIOS / "tuning" / f"{grid}.toml").read_text())
+    runs = tomllib.loads((SCENARIOS / f"{suite}.toml").read_text())["matrix"]["runs"]
+    methods = {run["name"]: set(run["unlearning"]["methods"]) for run in runs}
     methods["all"] = set.union(*methods.values())
-    assert all(set(points) <= methods[run] for run, points in grid.items())
+    assert all(set(listed) <= methods[run] for run, listed in points.items())

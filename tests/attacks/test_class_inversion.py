@@ -74,8 +74,10 @@ def test_on_a_trained_model_every_class_has_a_prototype(trained):
     assert (np.exp(found["own"][-1]) > 0.9).all()
     assert found["images"].min() >= 0
     assert found["images"].max() <= 1
-    told = probabilities(classifier(trained), found["images"].reshape(-1, *SHAPE)).reshape(3, CLASSES, CLASSES)
-    np.testing.assert_allclose(found["profiles"], told, atol=1e-5)
+    told = probabilities(classifier(trained), found["images"].astype("f4").reshape(-1, *SHAPE)).reshape(
+        3, CLASSES, CLASSES
+    )
+    np.testing.assert_allclose(found["profiles"], told, atol=5e-3)
     np.testing.assert_array_equal(told.argmax(axis=2), np.tile(np.arange(CLASSES), (3, 1)))
 
 
@@ -94,7 +96,7 @@ def test_all_classes_at_once_are_as_one_by_one(trained):
                 (loss + choices.tv * smooth + choices.l2 * image.square().mean()).backward()
                 adam.step()
                 image.data.clamp_(0, 1)
-        np.testing.assert_allclose(image.detach()[0], found["images"][restart, label], atol=1e-4)
+        np.testing.assert_allclose(image.detach()[0], found["images"][restart, label], atol=1e-3)
 
 
 def test_renumbering_the_classes_renumbers_the_curves(trained):

@@ -30,7 +30,7 @@ class EvolutionSettings(DecidedSettings):
 
     queries: int = Field(default=20_000, ge=100, description="At most so many images in all, over classes and models.")
     population: int = Field(default=30, ge=ELITE + 1, description="Images per class.")
-    first: int = Field(default=600, ge=1, description="Noise images that all classes choose their first from.")
+    first: int = Field(default=2000, ge=1, description="Noise images that all classes choose their first from.")
     sigma: float = Field(default=0.3, gt=0, description="Deviation of the mutation at first, in units of pixels.")
     sure: float = Field(default=0.99, gt=0, le=1, description="A class whose p_c has come so far breeds no more.")
     patience: int = Field(

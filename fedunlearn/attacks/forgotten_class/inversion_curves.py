@@ -52,18 +52,23 @@ def evidence(searched: Sequence[Curves], criterion: Criterion, span: int) -> Cla
     """
     if criterion == "auto":
         criterion = "odds" if len(searched) == 1 else "leaning"
-    read = {
-        "threshold": lambda curves: -np.log(mean_probability(curves)),
-        "entropy": entropy,
-        "steps": steps_until_sure,
-    }
-    read["odds"] = lambda curves: -curves.odds[: span + 1].mean(axis=(0, 1))
-    read["leaning"] = lambda curves: read["odds"](curves) - curves.others[: span + 1].mean(axis=(0, 1))
-    scores = [read[criterion](curves) for curves in searched]
+    scores = [scores_of(curves, criterion, span) for curves in searched]
     if len(scores) == 2:
         return ClassEvidence.of(scores[1] - scores[0])
     levels = mean_probability(searched[0]) if criterion == "threshold" else None
     return ClassEvidence(scores[0], scores[0][:, None], levels)
+
+
+def scores_of(curves: Curves, criterion: Criterion, span: int) -> np.ndarray:
+    """Return a criterion's scores (K,) for one model; see `evidence`."""
+    if criterion == "threshold":
+        return -np.log(mean_probability(curves))
+    if criterion == "entropy":
+        return entropy(curves)
+    if criterion == "steps":
+        return steps_until_sure(curves)
+    seen = curves.odds if criterion == "odds" else curves.odds + curves.others
+    return -seen[: span + 1].mean(axis=(0, 1))
 
 
 def mean_probability(curves: Curves) -> np.ndarray:

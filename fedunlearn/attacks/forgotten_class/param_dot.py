@@ -10,7 +10,7 @@ from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence
 from fedunlearn.attacks.forgotten_class.heads import DIGITS, Head, cosines
 from fedunlearn.attacks.forgotten_class.parameters import ParameterAttack
 
-LEAST = 0.1  # share of the mean answer below which a row's answer is not divided by
+LEAST = 0.1  # of the mean size of A_r's answers: what is divided by is no smaller
 TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -24,10 +24,10 @@ class ParamDot(ParameterAttack):
     not notice.
 
     Formula: with m_c the mean features of class c's public images on A_r's backbone, r_c = (w_c.m_c + b_c) / (the same
-    of A_r), s_c = (median r - r_c) / median |r|. About 0 for retained classes and 1 for one whose row answers nothing.
-    Divisors are at least a tenth of their mean size. Features: s_c and the cosine of w_c with A_r's row. Form `paper`:
-    s_c = -cos(w_c, A_r's row) + cos(w_c, A_n's row), features both, with A_n the same backbone under a head trained on
-    noise with meaningless labels. Decision: see the settings; an outlier test by default.
+    of A_r), s_c = (median r - r_c) / (median of |r - median r|): in units of what retained classes differ by. Answers
+    of A_r below a tenth of their mean size are taken for that. Features: s_c and the cosine of w_c with A_r's row. Form
+    `paper`: s_c = -cos(w_c, A_r's row) + cos(w_c, A_n's row), features both, with A_n the same backbone under a head
+    trained on noise with meaningless labels. Decision: see the settings; an outlier test by default.
 
     Source: Zheng, Chen, Huang, Guo, Xiao, Label Leakage Attacks in Machine Unlearning (arXiv 2604.07386). Deviations:
     its code is not public, so `paper` is our reading. The dot product of form `prototypes` is with mean features
@@ -39,8 +39,8 @@ class ParamDot(ParameterAttack):
         """Return how much less each row answers its class than A_r's."""
         usual = related.head.answers(related.prototypes)
         ratios = head.answers(related.prototypes) / np.maximum(usual, max(LEAST * np.abs(usual).mean(), TINY))
-        scores = (np.median(ratios) - ratios) / max(float(np.median(np.abs(ratios))), TINY)
-        scores = scores.round(DIGITS)
+        below = (np.median(ratios) - ratios).round(DIGITS)
+        scores = below / max(float(np.median(np.abs(below))), 10.0**-DIGITS)
         return ClassEvidence(scores, np.column_stack([scores, cosines(head.weight, related.head.weight)]))
 
     def compare_as_published(self, head: Head, related: Auxiliary, unrelated: Auxiliary) -> ClassEvidence:

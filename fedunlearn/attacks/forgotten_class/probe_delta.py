@@ -33,7 +33,6 @@ class ProbeDeltaSettings(SearchSettings):
         description="public: labelled public images; optimised: made on the model before the request, by gradient "
         'where its weights are shown, else bred; "auto": by gradient, else public, else bred.',
     )
-    restarts: int = Field(default=10, ge=1, description="Probes per class that are made by gradient.")
     queries: int = Field(default=20_000, ge=100, description="Where probes are bred: at most so many images are asked.")
     form: Literal["log-odds", "difference"] = Field(
         default="log-odds", description="Of what the change is measured: log odds of p_c, or p_c."
@@ -113,7 +112,7 @@ class ProbeDelta(Attack):
         else:
             images = self._bred(ask, knowledge, seed)
         labels = np.repeat(np.arange(knowledge.num_classes), images.shape[1])
-        return Probes(np.ascontiguousarray(images).reshape(-1, *knowledge.image_shape), labels)
+        return Probes(np.ascontiguousarray(images, dtype=np.float32).reshape(-1, *knowledge.image_shape), labels)
 
     def _bred(self, ask: Ask, knowledge: Knowledge, seed: int) -> np.ndarray:
         """Return bred probes (K, count, C, H, W); of the queries some are kept to ask both models about them."""

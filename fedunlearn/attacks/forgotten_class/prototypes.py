@@ -24,11 +24,11 @@ Arrays = dict[str, np.ndarray]
 class SearchSettings(DecidedSettings):
     """Settings of a gradient search for prototypes."""
 
-    steps: int = Field(default=100, ge=1, description="Steps of Adam; how many is part of the attack.")
-    restarts: int = Field(default=3, ge=1, description="Prototypes per class, each from another start.")
+    steps: int = Field(default=50, ge=1, description="Steps of Adam; how many is part of the attack.")
+    restarts: int = Field(default=10, ge=1, description="Prototypes per class, each from another start.")
     learning_rate: float = Field(default=0.1, gt=0, description="Of Adam, in units of pixels, which are in [0, 1].")
-    tv: float = Field(default=0.01, ge=0, description="Weight of the total variation.")
-    l2: float = Field(default=0.01, ge=0, description="Weight of the mean square of the pixels.")
+    tv: float = Field(default=0.3, ge=0, description="Weight of the total variation.")
+    l2: float = Field(default=0.3, ge=0, description="Weight of the mean square of the pixels.")
 
     @property
     def search(self) -> dict[str, Any]:
@@ -51,7 +51,8 @@ def prototypes(model: Classifier, starts: np.ndarray, settings: SearchSettings, 
         cache: where they are kept.
 
     Returns:
-        `images` (restarts, K, C, H, W) and the `own`, `odds`, `others` and `profiles` of `Curves`, float32.
+        `images` (restarts, K, C, H, W), float16 to keep files small, and the `own`, `odds`, `others` and `profiles` of
+        `Curves`, float32.
     """
     content = {"model": contents(model), "starts": starts, "settings": settings.search}
     return cache.get("prototypes", content, lambda: descend(model, starts, settings))
@@ -90,7 +91,7 @@ def descend(model: Classifier, starts: np.ndarray, settings: SearchSettings) -> 
             curve.append(model(images))
     shape = (len(starts), classes)
     curves = curves_of(torch.stack(curve).reshape(-1, *shape, classes))
-    return {"images": images.reshape(*shape, *starts.shape[1:]).numpy(force=True), **curves}
+    return {"images": images.half().reshape(*shape, *starts.shape[1:]).numpy(force=True), **curves}
 
 
 def curves_of(logits: Tensor) -> Arrays:
@@ -113,10 +114,10 @@ def log_odds_of(logits: Tensor) -> Tensor:
 
 
 def best_of(images: np.ndarray, own: np.ndarray) -> np.ndarray:
-    """Return of every class the prototype (K, C, H, W) that the model is surest of.
+    """Return of every class the prototype (K, C, H, W), float32, that the model is surest of.
 
     Args:
         images: (restarts, K, C, H, W).
         own: (restarts, K), ln p_c.
     """
-    return images[own.argmax(axis=0), np.arange(images.shape[1])]
+    return images[own.argmax(axis=0), np.arange(images.shape[1])].astype(np.float32)

@@ -29,6 +29,8 @@ from fedunlearn.observer.findings import ForgottenClasses
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
 
+LEAST = 20  # rounds before that the rate of chance absences is estimated from, where there are as many
+
 
 class RowSignSettings(TestedSettings):
     """Settings of `row-sign`."""
@@ -49,11 +51,13 @@ class RowSign(Attack):
     -rate * mean(p_c h) <= 0 in every entry, whatever the number of local steps and the averaging. A row fell when its
     rising entries have less than a millionth of the mass of the falling ones.
 
-    * Rule `signs`: s_c = mean over the window of ln(mass of falling / mass of rising entries). A class is named when
-      it fell in more rounds than chance absences explain. Their rate is estimated from all rounds before the request,
-      over all classes together: partial participation and small batches leave classes out although nobody asked. One
-      round can be enough where at least 10 rounds (10 classes, alpha 0.05) came before without any absence; an
-      observer that must find the request's round as well needs two.
+    * Rule `signs`: s_c = mean over the window of v_c = ln(mass of falling / mass of rising entries). A class is named
+      when two tests agree, the larger p-value counting. It fell in more rounds than chance absences explain, whose
+      rate is estimated from the later half of the rounds before the request (at least 20 where there are), over all
+      classes together: partial participation and small batches leave classes out although nobody asked. And v_c is
+      higher than before by Student's t: with features that are all alike, as a sigmoid's, rows fall often. One round
+      can be enough where some 10 rounds (10 classes, alpha 0.05) came before without any absence; an observer that
+      must find the request's round as well needs two.
     * Rule `shares`: s_c = Student's t of the share of falling entries against the rounds before.
 
     Classes are named at alpha over (classes * candidate rounds). Absent implies fallen exactly; fallen implies absent
@@ -83,12 +87,15 @@ class RowSign(Attack):
         )
 
     def _signs(self, moves: Series, split: int, last: int) -> Evidence:
-        first = max(split - self.settings.reference, 0) + 1
-        before, after = moves.rows(range(first, split + 1)), moves.rows(range(split + 1, last + 1))
-        scores = np.mean([row[0] for row in after], axis=0)
+        earlier = later_half(split, self.settings.reference, least=LEAST)
+        before, after = moves.rows(earlier), moves.rows(range(split + 1, last + 1))
+        pushed = [[row[0] for row in rows] for rows in (before, after)]
+        scores = np.mean(pushed[1], axis=0)
         if len(before) < FEWEST_BEFORE:
             return unreferenced(scores)
-        return Evidence(scores, more_absences(np.stack([row[1] for row in before]), np.stack([r[1] for r in after])))
+        absences = more_absences(np.stack([row[1] for row in before]), np.stack([row[1] for row in after]))
+        higher = larger_drop(*([-values for values in part] for part in pushed))
+        return Evidence(scores, np.maximum(absences, higher.p_values))
 
     def _shares(self, moves: Series, split: int, last: int) -> Evidence:
         before, after = moves.rows(later_half(split, self.settings.reference)), moves.rows(range(split + 1, last + 1))

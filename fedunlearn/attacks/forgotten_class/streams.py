@@ -213,9 +213,12 @@ def paired(series: Series, same: Mapping[int, int], split: int, last: int) -> tu
     return [before for before, _ in pairs], [after for _, after in pairs]
 
 
-def later_half(split: int, most: int) -> range:
-    """Return the rounds up to `split` that later ones are compared with: the later half, as early training drifts."""
-    return range(split + 1 - min(most, max(split // 2, min(split, FEWEST_BEFORE))), split + 1)
+def later_half(split: int, most: int, least: int = FEWEST_BEFORE) -> range:
+    """Return the rounds up to `split` that later ones are compared with: the later half, as early training drifts.
+
+    At least `least` where there are as many, and at most `most`.
+    """
+    return range(split + 1 - min(most, max(split // 2, min(split, least))), split + 1)
 
 
 def twins(view: View) -> dict[int, int]:
