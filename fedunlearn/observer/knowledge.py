@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import torch
 from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier, load_weights
 from fedunlearn.observer.access import CAPABILITIES, AccessRefused
-from fedunlearn.observer.cache import ContentCache
+from fedunlearn.observer.cache import ContentCache, digest
 from fedunlearn.observer.shadows import MakeShadows, Shadow
 from fedunlearn.observer.view import View
 from fedunlearn.storage import read_arrays, write_arrays
@@ -47,6 +48,7 @@ class Knowledge:
         answer: what the query interface makes of probabilities; None where nothing defends it.
 
     Attributes:
+        access: the observer's level.
         cache: as given.
         query: answers questions about the models.
         grants: what of an oracle's knowledge an attack has used.
@@ -75,6 +77,7 @@ class Knowledge:
     ) -> None:
         self._store = store
         self.image_shape, self.num_classes, self.device, self.progress = image_shape, num_classes, device, progress
+        self.access = view.access
         self.query = Queries(view, self.model, answer)
         self.grants: set[str] = set()
         self.cache = cache or ContentCache(None)
@@ -113,6 +116,12 @@ class Knowledge:
     def public_labels(self) -> np.ndarray | None:
         """The public split's labels (n,), under the flag public-labelled."""
         return self._public[1] if "public-labelled" in self._flags else None
+
+    @cached_property
+    def public_digest(self) -> str:
+        """Names the content of what the observer knows of the public split, for work that is kept by content."""
+        known = {"images": self.public_images, "labels": self.public_labels}
+        return digest({name: array for name, array in known.items() if array is not None})
 
     @property
     def candidates(self) -> Labelled | None:

@@ -1,6 +1,7 @@
 """What every registered attack must keep to."""
 
 import ast
+import dataclasses
 import inspect
 from pathlib import Path
 
@@ -79,8 +80,7 @@ def test_what_an_attack_declares_is_enough_and_less_is_refused(tape, name, acces
 def test_a_finding_is_decided_by_the_tape_and_the_rng(tape, name):
     watcher = Watcher("updates", tuple(FLAGS))
     one, other = (run(tape, name, watcher, seed=3) for _ in range(2))
-    for field in vars(one):
-        np.testing.assert_equal(getattr(one, field), getattr(other, field))
+    np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
 
 
 def test_attacks_keep_off_the_private_parts_of_what_they_are_given():

@@ -11,12 +11,12 @@ from sklearn.metrics import roc_auc_score
 from fedunlearn.attacks.forgotten_class.decisions import (
     DECISIONS,
     ClassEvidence,
-    DecidedSettings,
     DecisionName,
     conclude,
     decide,
 )
 from fedunlearn.attacks.forgotten_class.decisions.youden import best_threshold
+from fedunlearn.attacks.forgotten_class.fuia import Fuia
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.shadows import Shadow
@@ -270,9 +270,9 @@ def test_without_shadows_fitted_decisions_are_refused_and_the_threshold_falls_ba
 
 
 def test_a_conclusion_ranks_and_names_and_is_decided_by_its_generator(view):
-    chosen = DecidedSettings(decision="calibrated", alpha=0.1, shadows=30)
+    attack = Fuia(Fuia.Settings(decision="calibrated", alpha=0.1, shadows=30))
     one, other = (
-        conclude(chosen, SEEN, knows(view, harness=Harness()), read, np.random.default_rng(3), {"own": 1})
+        conclude(attack, SEEN, knows(view, harness=Harness()), read, np.random.default_rng(3), {"own": 1})
         for _ in range(2)
     )
     assert one.named == other.named == (4,)

@@ -11,14 +11,15 @@ from fedunlearn.attacks.forgotten_class.evolution import EvolutionSettings, evol
 from fedunlearn.attacks.forgotten_class.inv_black import InvBlack
 from fedunlearn.attacks.forgotten_class.inv_white import InvWhite
 from fedunlearn.attacks.forgotten_class.inversion_curves import Curves, entropy, evidence, steps_until_sure
-from fedunlearn.attacks.forgotten_class.null_class_query import NullClassQuery
+from fedunlearn.attacks.forgotten_class.null_class_query import NullClassQuery, NullClassSettings, noise_images
 from fedunlearn.attacks.forgotten_class.prototypes import SearchSettings, best_of, curves_of, descend
 from fedunlearn.models import load_weights
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.cache import ContentCache
 from fedunlearn.observer.knowledge import probabilities
+from fedunlearn.observer.shadows import Shadow
 from fedunlearn.observer.tape import Tape
-from tests.observer.recorded import CLASSES, SHAPE, Federation, Watcher, blank, fresh, knowledge
+from tests.observer.recorded import CLASSES, SHAPE, Federation, Watcher, blank, digits, fresh, knowledge
 
 FORGOTTEN = 6
 CRITERIA = ["auto", "odds", "leaning", "threshold", "entropy", "steps"]
@@ -143,6 +144,9 @@ def test_prototypes_are_kept_by_content(tape, tmp_path):
     assert cache.made == 2
     look(tape, InvWhite, "weights-before-after", steps=5, about={"cache": cache})
     assert cache.made == 4  # from other noise: the first model's
+    kept, _ = look(tape, InvWhite, "final-weights", steps=6, about={"cache": cache})
+    new, _ = look(tape, InvWhite, "final-weights", steps=6)
+    np.testing.assert_equal(vars(kept), vars(new))
 
 
 # By breeding
@@ -179,6 +183,9 @@ def test_breeding_makes_prototypes_of_all_classes_and_stops_early(trained):
     assert asked[-1] < asked[1]  # classes that have come far enough breed no more
     told = probabilities(classifier(trained), bred.images[:, 0])
     np.testing.assert_allclose(told, bred.curves.profiles[0], atol=1e-5)
+    noise = noise_images(NullClassSettings(samples=choices.first), SHAPE, np.random.default_rng(0))
+    background = np.log(probabilities(classifier(trained), noise).mean(axis=0))
+    np.testing.assert_allclose(bred.curves.others, np.broadcast_to(background, bred.curves.own.shape), rtol=1e-4)
 
 
 def test_breeding_ends_when_the_order_settles(trained):
@@ -233,6 +240,25 @@ def test_mutations_are_smooth_and_standard_at_their_knots():
     assert stats.kstest(noise[:, 0, 0, 0], "norm").pvalue > 0.01
     assert np.corrcoef(noise[:, 0, 4, 4], noise[:, 0, 4, 5])[0, 1] > 0.5
     assert smooth_noise((2, 5, 3, 28, 28), np.random.default_rng(0)).shape == (2, 5, 3, 28, 28)
+
+
+def test_bred_shadows_are_kept_by_content_and_cost_no_queries(tape, trained, tmp_path):
+    cache = ContentCache(tmp_path)
+
+    asked = set()
+
+    def shadows(count, *, classes):
+        fallen = [(label,) if classes else () for label in range(count)]
+        asked.update(fallen)
+        return [Shadow(trained, without(trained, labels[0]) if labels else trained, labels) for labels in fallen]
+
+    about = {"shadows": shadows, "cache": cache, "public": digits()}
+    choices = {"queries": 2000, "shadows": 2, "flags": ("public-labelled",), "about": about}
+    one, facts = look(tape, InvBlack, "probabilities", decision="youden", **choices)
+    again, _ = look(tape, InvBlack, "probabilities", decision="tree", **choices)
+    assert len(list(tmp_path.glob("bred-prototypes-*"))) == len(asked)  # nothing was bred twice
+    assert one.named == again.named == (FORGOTTEN,)
+    assert facts.query.count == one.notes["queries"]
 
 
 # What the curves tell

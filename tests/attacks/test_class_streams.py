@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats
 
 from fedunlearn.attacks.forgotten_class.bias_drop import BiasDrop
 from fedunlearn.attacks.forgotten_class.decaf import Decaf
@@ -18,6 +19,7 @@ from fedunlearn.attacks.forgotten_class.streams import StreamSettings, follow, l
 from fedunlearn.attacks.forgotten_class.ulia import Ulia, excess, z_scores
 from fedunlearn.attacks.forgotten_class.windows import (
     Evidence,
+    drop_beyond_drift,
     fewer_have,
     larger_drop,
     more_absences,
@@ -26,6 +28,7 @@ from fedunlearn.attacks.forgotten_class.windows import (
 from fedunlearn.models import load_weights
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.tape import Tape
+from tests.attacks.relu_federation import recorded
 from tests.observer.recorded import (
     CLASSES,
     Federation,
@@ -35,8 +38,6 @@ from tests.observer.recorded import (
     fresh,
     knowledge,
     non_iid,
-    recorded_run,
-    without_class,
 )
 
 FORGOTTEN, ROUNDS, EXTRA = 6, 16, 4
@@ -46,16 +47,15 @@ KNOWN = ("request-round",)
 def look(tape, attack, watcher, branch="forgotten", seed=0, about=None, **choices):
     images, labels = digits()
     facts = {"public": (images[1500:], labels[1500:])} | (about or {})
-    known = knowledge(tape, watcher, branch, **facts)
+    known = knowledge(tape, watcher, branch, model=lambda: blank("relu"), **facts)
     return attack(attack.Settings(**choices))(tape.view(watcher, branch), known, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module", params=["gradient", "weights"])
 def tape(request, tmp_path_factory):
-    """Return the recording of a federation that forgets class 6; in every round it saw all classes before."""
-    rate, batch = (0.5, 60) if request.param == "gradient" else (0.3, 8)
-    federation = Federation(non_iid(8, 1000, seed=3), request.param, rate, batch)
-    return recorded_run(tmp_path_factory.mktemp(request.param), federation, ROUNDS, EXTRA, FORGOTTEN)
+    """Return the recording of a federation that forgets class 6; every round before it saw all classes."""
+    folder = tmp_path_factory.mktemp(request.param)
+    return recorded(folder, request.param, non_iid(8, 1000, seed=3), ROUNDS, EXTRA, FORGOTTEN)
 
 
 # identities
@@ -137,13 +137,13 @@ def test_top_k_names_where_k_is_known_and_is_refused_where_not(tape):
 
 
 def test_with_too_few_rounds_before_signs_only_rank(tmp_path):
-    tape = recorded_run(tmp_path, Federation(non_iid(4, 400, seed=3), batch=60), 2, 3, FORGOTTEN)
+    tape = recorded(tmp_path, "gradient", non_iid(4, 400, seed=3), 2, 3, FORGOTTEN)
     finding = look(tape, RowSign, Watcher("broadcasts", KNOWN))
     assert (finding.named, int(finding.scores.argmax())) == ((), FORGOTTEN)
 
 
 def test_a_tape_that_ends_with_the_request_is_refused(tmp_path):
-    tape = recorded_run(tmp_path, Federation(non_iid(2, 100, seed=3)), 4, 0, FORGOTTEN)
+    tape = recorded(tmp_path, "gradient", non_iid(2, 100, seed=3), 4, 0, FORGOTTEN)
     for attack in (RowSign, Decaf, BiasDrop):
         with pytest.raises(AccessRefused, match="none after"):
             look(tape, attack, Watcher("updates", KNOWN))
@@ -219,7 +219,7 @@ def test_a_row_that_alone_moved_has_the_whole_score():
 def test_row_changes_rank_the_class_first_and_a_head_without_bias_is_named_as_such(tape, tmp_path):
     finding = look(tape, Fuia, Watcher("weights-before-after"))
     assert finding.scores.argmax() == FORGOTTEN
-    np.testing.assert_allclose(finding.scores.sum(), 1)
+    np.testing.assert_allclose(np.exp(finding.scores).sum(), 1)
     other, before = Tape(tmp_path), {name: a for name, a in fresh().items() if name != "head.bias"}
     after = before | {
         "head.weight": before["head.weight"] + np.eye(CLASSES, before["head.weight"].shape[1], k=3, dtype="f4")
@@ -254,10 +254,9 @@ def test_a_client_sees_in_the_rest_what_its_own_change_does_not_explain():
 
 @pytest.mark.parametrize("decision", ["z-score", "test"])
 def test_a_clients_finding_sums_to_one_in_every_round(tape, decision):
-    watcher = SimpleNamespace(access="broadcasts", flags=("own-updates", *KNOWN), rounds=("all",), client=0)
-    finding = look(tape, Ulia, watcher, decision=decision)
+    finding = look(tape, Ulia, Watcher("broadcasts", ("own-updates", *KNOWN)), decision=decision)
     assert len(finding.said) == ROUNDS + EXTRA
-    assert finding.notes["own-client"] == 0
+    assert FORGOTTEN not in digits()[1][non_iid(8, 1000, seed=3)[finding.notes["own-client"]]]
     if decision == "z-score":
         np.testing.assert_allclose(finding.scores.sum(), 1)
         assert "nominal-false-alarm-rate" not in finding.notes
@@ -334,6 +333,31 @@ def test_early_rounds_are_left_out_of_the_comparison():
     assert list(later_half(100, 5)) == [96, 97, 98, 99, 100]
 
 
+def test_a_drift_that_goes_on_is_no_request():
+    rng = np.random.default_rng(0)
+    drift = -0.01 * np.arange(12)[:, None] * np.ones(5) + 1e-4 * rng.normal(size=(12, 5))
+    before, after = list(drift[:9]), list(drift[9:])
+    assert larger_drop(before, after).p_values.max() < 0.01
+    assert drop_beyond_drift(before, after).p_values.min() > 0.01
+    sudden = [row - 0.1 * (np.arange(5) == 2) for row in after]
+    assert drop_beyond_drift(before, sudden).p_values.argmin() == 2
+    assert drop_beyond_drift(before, sudden).p_values.min() < 1e-4
+
+
+def test_one_round_beyond_a_line_is_predicted_as_by_regression():
+    rng = np.random.default_rng(1)
+    before, after = list(rng.normal(size=(8, 3))), [rng.normal(size=3) - 5]
+    design = np.column_stack([np.ones(8), np.arange(8.0)])
+    inverse, at = np.linalg.inv(design.T @ design), np.array([1.0, 8.0])
+    for label in range(3):
+        line = np.polynomial.Polynomial.fit(np.arange(8.0), [row[label] for row in before], 1)
+        rest = np.array([row[label] for row in before]) - line(np.arange(8.0))
+        error = np.sqrt(rest @ rest / 6 * (1 + at @ inverse @ at))
+        expected = stats.t.sf((line(8.0) - after[0][label]) / error, 6)
+        plain = larger_drop(before, after).p_values[label]
+        np.testing.assert_allclose(drop_beyond_drift(before, after).p_values[label], max(expected, plain), rtol=1e-6)
+
+
 def test_pairs_of_rounds_are_compared_across_classes():
     before = [np.full(8, 0.125) + 0.001 * np.arange(8)] * 2
     after = [row - 0.1 * (np.arange(8) == 5) for row in before]
@@ -341,11 +365,8 @@ def test_pairs_of_rounds_are_compared_across_classes():
     assert paired_drop([np.ones(4)], [np.zeros(4)]).p_values.tolist() == [1] * 4
 
 
-def test_a_federation_that_begins_again_is_compared_with_its_first_rounds(tmp_path):
-    held, tape = non_iid(8, 1000, seed=3), Tape(tmp_path)
-    before = Federation(held, "weights", 0.3).run(tape, "trunk", fresh(), 6)
-    final = Federation(without_class(held, FORGOTTEN), "weights", 0.3).run(tape, "forgotten", fresh(), 3)
-    tape.mark("forgotten", request_round=6, before=before, after=final, final=final)
-    finding = look(tape, BiasDrop, Watcher("broadcasts", KNOWN))
+def test_a_federation_that_begins_again_is_compared_with_its_first_rounds(tape):
+    finding = look(tape, BiasDrop, Watcher("broadcasts", KNOWN), "retrain")
     assert finding.named == (FORGOTTEN,)
-    assert finding.said[6].named == (FORGOTTEN,)
+    assert finding.said[ROUNDS].named == (FORGOTTEN,)
+    assert look(tape, RowSign, Watcher("broadcasts", KNOWN), "retrain").named == (FORGOTTEN,)

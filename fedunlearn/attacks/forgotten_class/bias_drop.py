@@ -23,8 +23,8 @@ from fedunlearn.attacks.forgotten_class.streams import (
 from fedunlearn.attacks.forgotten_class.windows import (
     FEWEST_BEFORE,
     Evidence,
+    drop_beyond_drift,
     fewer_rises,
-    larger_drop,
     paired_drop,
     unreferenced,
 )
@@ -38,7 +38,7 @@ Form = Literal["rises", "sum", "two-models"]
 FORMS: dict[Form, Access] = {"rises": "updates", "sum": "broadcasts", "two-models": "weights-before-after"}
 TESTS: dict[Form, Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], Evidence]] = {
     "rises": fewer_rises,
-    "sum": larger_drop,
+    "sum": drop_beyond_drift,
 }
 
 
@@ -62,9 +62,10 @@ class BiasDrop(Attack):
     * `rises` (client updates): how many updates raise the bias of class c in the window after the request, against
       the rounds before it. Fisher's exact test per class; score -log10 p.
     * `sum` (broadcasts): s_c = -sum over the window of (change of the global bias - its mean before the request),
-      standardised by the class's spread before; Student's t test. Weak for FedSGD with small batches. Where the
-      federation began again from a model that it had broadcast before (retraining, FedEraser), each round is compared
-      with its twin instead, and the falls of the classes with each other.
+      standardised by the class's spread before; Student's t test, and the fall must go beyond the drift before as
+      well. Weak for FedSGD with small batches. Where the federation began again from a model that it had broadcast
+      before (retraining, FedEraser), each round is compared with its twin instead, and the falls of the classes with
+      each other.
     * `two-models`: s_c = -(bias after - bias before); classes are named by a one-sided outlier test.
 
     The first two name the classes whose p-value is below alpha over the number of classes (Bonferroni), and none

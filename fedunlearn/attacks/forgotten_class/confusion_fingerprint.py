@@ -74,7 +74,7 @@ class ConfusionFingerprint(Attack):
         found = self._evidence(before, after, labels)
         notes: dict[str, Any] = {"form": settings.form, "models": 2 if two else 1, "answers": knowledge.query.answers}
         notes["sent-to"] = directions(confusion(after, labels, knowledge.num_classes), int(found.scores.argmax()))
-        return conclude(settings, found, knowledge, measure, rng, notes)
+        return conclude(self, found, knowledge, measure, rng, notes)
 
     def _evidence(self, before: np.ndarray | None, after: np.ndarray, labels: np.ndarray) -> ClassEvidence:
         classes = int(labels.max()) + 1

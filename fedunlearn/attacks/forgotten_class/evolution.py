@@ -98,15 +98,17 @@ def evolve(
     children = settings.population - ELITE
     sparse = NullClassSettings(samples=max(min(settings.first, budget // 2), 1))
     noise = noise_images(sparse, shape, rng)
-    herd, spent = first_generation(noise, logs_of(ask(noise)), settings.population), len(noise)
+    answers = ask(noise)
+    herd, spent = first_generation(noise, logs_of(answers), settings.population), len(noise)
+    background = logs_of(answers.mean(axis=0))
     history, orders = [herd.best()], []
     sigma = settings.sigma
     while True:
-        orders.append(np.argsort(scores(curves_of(history)), kind="stable").tobytes())
+        orders.append(np.argsort(scores(curves_of(history, background)), kind="stable").tobytes())
         active = np.flatnonzero(herd.fitness.max(axis=1) < np.log(settings.sure))
         settled = len(orders) > settings.patience and len(set(orders[-settings.patience - 1 :])) == 1
         if settled or not len(active) or spent + len(active) * children > budget:
-            return Bred(herd.sorted_images(), curves_of(history))
+            return Bred(herd.sorted_images(), curves_of(history, background))
         born = offspring(herd, active, children, sigma, rng)
         spent += len(active) * children
         herd = next_generation(herd, active, born, logs_of(ask(born.reshape(-1, *shape))))
@@ -153,10 +155,13 @@ def logs_of(probabilities: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(probabilities, SMALLEST).astype(np.float64))
 
 
-def curves_of(history: list[np.ndarray]) -> Curves:
-    """Return the curves of the fittest images' ln p (K, K), one per generation."""
+def curves_of(history: list[np.ndarray], background: np.ndarray) -> Curves:
+    """Return the curves of the fittest images' ln p (K, K), one per generation.
+
+    Args:
+        history: of every generation.
+        background: (K,), ln of the mean p on the noise of the beginning.
+    """
     logs = np.stack(history)
-    odds = odds_of(np.exp(logs))
-    own = np.diagonal(odds, axis1=1, axis2=2)
-    others = (odds.sum(axis=1) - own) / (logs.shape[1] - 1)
-    return Curves(np.diagonal(logs, axis1=1, axis2=2)[:, None], own[:, None], others[:, None], np.exp(logs[-1])[None])
+    own, odds = (np.diagonal(part, axis1=1, axis2=2)[:, None] for part in (logs, odds_of(np.exp(logs))))
+    return Curves(own, odds, np.broadcast_to(background, own.shape), np.exp(logs[-1])[None])

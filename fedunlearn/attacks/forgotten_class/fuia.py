@@ -34,8 +34,8 @@ class Fuia(Attack):
 
     Formula: a_c = beta * |change of row c|_1 / sum over rows + (1 - beta) * |change of bias c| / sum over biases; these
     sum to 1, and s_c = ln a_c. A head without bias has beta = 1, which the notes name. The change is unsigned: it
-    cannot tell a row that was pushed away from one that moved otherwise, and with two classes and plain SGD both rows change
-    alike and tie. It needs models of one lineage: rows of a model retrained from elsewhere all moved.
+    cannot tell a row that was pushed away from one that moved otherwise, and with two classes and plain SGD both rows
+    change alike and tie. It needs models of one lineage: rows of a model retrained from elsewhere all moved.
     Decision: see the settings; top-k, with k given, is the published one.
 
     Source: Zhou, Zhu, Liu, Model Inversion Attack Against Federated Unlearning (IEEE TIFS 2026, arXiv 2502.14558),
@@ -57,7 +57,7 @@ class Fuia(Attack):
         before = view.before()
         notes: Mapping[str, Any] = {} if "head.bias" in before else {"fallback": "no bias: beta = 1"}
         evidence = measure(before, view.after())
-        return conclude(settings, evidence, knowledge, lambda shadow: measure(shadow.before, shadow.after), rng, notes)
+        return conclude(self, evidence, knowledge, lambda shadow: measure(shadow.before, shadow.after), rng, notes)
 
 
 def row_changes(before: Weights, after: Weights, beta: float) -> ClassEvidence:

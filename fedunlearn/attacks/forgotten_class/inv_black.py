@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from fedunlearn.attacks.base import ATTACKS, Attack, Finds
-from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence, conclude
-from fedunlearn.attacks.forgotten_class.evolution import Bred, EvolutionSettings, evolve
+from fedunlearn.attacks.forgotten_class.decisions import ClassEvidence, DecidedSettings, conclude
+from fedunlearn.attacks.forgotten_class.evolution import Ask, Bred, EvolutionSettings, evolve
 from fedunlearn.attacks.forgotten_class.inversion_curves import Criterion, Curves, evidence, summary
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import Access, AccessRefused
@@ -27,10 +27,10 @@ class InvBlackSettings(EvolutionSettings):
     """Settings of `inv-black`."""
 
     criterion: Criterion = Field(
-        default="auto",
+        default="leaning",
         description="threshold and entropy: the published two, at the end of the search; steps: generations until p_c "
-        "> 0.9; odds: of p_c, on average over the first 10 generations; leaning: those, and the odds of c at the other "
-        'classes\' fittest; "auto": odds for one model, leaning for two.',
+        "> 0.9; odds: of p_c, on average over the first 10 generations; leaning: those, and ln of the mean p_c on the "
+        "noise of the beginning; auto: odds for one model, leaning for two.",
     )
     models: Literal["auto", "one", "two"] = Field(
         default="auto",
@@ -44,14 +44,16 @@ class InvBlack(Attack):
 
     Formula: fitness ln p_c; the criteria are those of `inv-white`, with generations for steps and the fittest image of
     each generation: `threshold` s_c = -ln p_c and `entropy` at the end, `steps`, and over the first 10 generations
-    `odds` s_c = -mean(ln p_c - ln(1 - p_c)) and `leaning`, that minus the mean of the same of class c at the fittest
-    images of the others. Where the model before the request answers too, the search is
-    made on both, from the same draws and with half of the queries each, and s_c is by how much the score rose.
+    `odds` s_c = -mean(ln p_c - ln(1 - p_c)) and `leaning`, that minus ln of the mean p_c on the noise of the beginning,
+    which is the score of `null-class-query` at no further cost. Where the model before the request answers too, the
+    search is made on both, from the same draws and with half of the queries each, and s_c is by how much the score
+    rose.
     Decision: see the settings; outliers by default, threshold for half the median of p_c.
 
-    Queries are counted and never exceed the budget; the search ends early when the ranking is settled. It compares
-    with `null-class-query`, which needs no search; at equal queries that is hardly worse. Without probabilities there
-    is no fitness: where labels alone are answered, `null-class-query` is what works.
+    Queries are counted and never exceed the budget; the search ends early when the ranking is settled. At equal queries
+    it finds more than `null-class-query` in one model of MNIST and as much in one of digits; in two models the latter,
+    which needs no search, finds as much or a little more. Without probabilities there is no fitness: where labels
+    alone are answered, `null-class-query` is what works.
 
     Source: Zheng, Chen, Huang, Guo, Xiao, Label Leakage Attacks in Machine Unlearning (arXiv 2604.07386). Deviations:
     the criteria `odds` and `leaning` are ours and the default; the first generation is sparse noise that all classes
@@ -86,10 +88,10 @@ class InvBlack(Attack):
         curves = [result.curves for result in searched]
         notes = {"criterion": settings.criterion, "models": len(curves), "generations": len(curves[-1].own) - 1}
         notes |= {"queries": knowledge.query.count, **summary(curves[-1])}
-        finding = conclude(settings, self._evidence(curves), knowledge, measure, rng, notes)
+        finding = conclude(self, self._evidence(curves), knowledge, measure, rng, notes)
         return replace(finding, prototypes=searched[-1].images[:, 0])
 
-    def _breed(self, ask: Any, knowledge: Knowledge, two: bool, seed: int) -> Bred:
+    def _breed(self, ask: Ask, knowledge: Knowledge, two: bool, seed: int) -> Bred:
         settings: InvBlackSettings = self.settings
         budget = settings.queries // 2 if two else settings.queries
         draws = np.random.default_rng(seed)
@@ -100,7 +102,8 @@ class InvBlack(Attack):
 
     def _shadow_curves(self, weights: Weights, knowledge: Knowledge, two: bool) -> Curves:
         """Return the curves of the attacker's own model, which answers as often as it likes."""
-        content = {"weights": weights, "two": two, "settings": self.settings.model_dump(mode="json")}
+        settings = self.settings.model_dump(mode="json", exclude=set(DecidedSettings.model_fields))
+        content = {"weights": weights, "two": two, "settings": settings}
 
         def make() -> dict[str, np.ndarray]:
             model = knowledge.model(weights)

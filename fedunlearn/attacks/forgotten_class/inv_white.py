@@ -74,7 +74,7 @@ class InvWhite(Attack):
             return self._evidence(self._search(knowledge, shadow.before if two else None, shadow.after))
 
         notes = {"criterion": settings.criterion, "models": 2 if two else 1, **summary(curves)}
-        finding = conclude(settings, self._evidence(searched), knowledge, measure, rng, notes)
+        finding = conclude(self, self._evidence(searched), knowledge, measure, rng, notes)
         return replace(finding, prototypes=best_of(found["images"], found["own"][-1]))
 
     def _search(self, knowledge: Knowledge, before: Weights | None, after: Weights) -> list[Arrays]:

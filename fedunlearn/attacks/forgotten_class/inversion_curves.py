@@ -21,7 +21,8 @@ class Curves:
     Attributes:
         own: (steps + 1, restarts, K): ln p_c of class c's prototype, before the first step and after every step.
         odds: (steps + 1, restarts, K): ln p_c - ln(1 - p_c) of class c's prototype.
-        others: (steps + 1, restarts, K): the same of class c, mean over the prototypes of all other classes.
+        others: (steps + 1, restarts, K): how class c does where it is not wanted. By gradient: its log odds, mean over
+            the prototypes of all other classes; bred: ln of its mean probability on the noise of the beginning.
         profiles: (restarts, K, K): the probabilities (last axis) of the prototypes at the end.
     """
 

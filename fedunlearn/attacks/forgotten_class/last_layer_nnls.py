@@ -19,10 +19,11 @@ class LastLayerNnls(MixingAttack):
     product of rate and local steps.
 
     Rounds after the request are compared with the later half of those before: s_c = Student's t of the fall of the
-    class's share. Where the federation began again from a model that it had broadcast before (retraining, FedEraser),
-    each round is compared with its twin instead, and s_c = the fall of the share less the median one, in median
-    absolute deviations: the errors of the bases are the same in both, and cancel. `distribution`: see
-    `forgotten_shares`; it also tells of partial forgetting, and of samples or clients of several classes.
+    class's share, which must go beyond the drift before as well. Where the federation began again from a model that it
+    had broadcast before (retraining, FedEraser), each round is compared with its twin instead, and s_c = the fall of
+    the share less the median one, in median absolute deviations: the errors of the bases are the same in both, and
+    cancel. `distribution`: see `forgotten_shares`; it also tells of partial forgetting, and of samples or clients of
+    several classes.
     Decision: see the settings; the test's level is alpha over (classes * candidate rounds).
 
     Source: least squares over class gradients, known of label counts (class-conditional-nnls) and of Dai, Zhou, Fu et

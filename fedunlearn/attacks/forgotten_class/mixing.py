@@ -31,8 +31,9 @@ from fedunlearn.attacks.forgotten_class.streams import (
 )
 from fedunlearn.attacks.forgotten_class.windows import (
     FEWEST_BEFORE,
+    TINY,
     Evidence,
-    larger_drop,
+    drop_beyond_drift,
     paired_drop,
     unreferenced,
 )
@@ -43,6 +44,9 @@ from fedunlearn.observer.cache import digest
 from fedunlearn.observer.findings import ForgottenClasses
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
+
+
+BIASED = 0.1  # of a share: how far public bases err at least, however steady the estimates, and the error drifts
 
 
 class MixSettings(TestedSettings):
@@ -107,7 +111,9 @@ class MixingAttack(Attack):
             return None
         if alike:
             return paired_drop(before, after)
-        return larger_drop(before, after) if len(before) >= FEWEST_BEFORE else unreferenced(-np.mean(after, axis=0))
+        return (
+            drop_beyond_drift(before, after) if len(before) >= FEWEST_BEFORE else unreferenced(-np.mean(after, axis=0))
+        )
 
     def _rows(
         self, shares: Series, same: Mapping[int, int], split: int, last: int

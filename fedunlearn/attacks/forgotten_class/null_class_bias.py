@@ -48,7 +48,7 @@ class NullClassBias(Attack):
         def measure(shadow: Shadow) -> ClassEvidence:
             return self._evidence(shadow.after)
 
-        return conclude(settings, self._evidence(view.final()), knowledge, measure, rng, {"part": settings.part})
+        return conclude(self, self._evidence(view.final()), knowledge, measure, rng, {"part": settings.part})
 
     def _evidence(self, weights: Weights) -> ClassEvidence:
         if self.settings.part == "row-norm":

@@ -77,7 +77,7 @@ class ParameterAttack(Attack):
         if "head.bias" not in final:
             notes["fallback"] = "the head has no bias: rows alone are compared"
         evidence = self._evidence(knowledge, lineage, before, final, sample)
-        return conclude(settings, evidence, knowledge, measure, rng, notes)
+        return conclude(self, evidence, knowledge, measure, rng, notes)
 
     def _lineage(self, view: View) -> Lineage:
         """Return the lineage of A_r that settings and access level give."""

@@ -80,7 +80,7 @@ class ProbeDelta(Attack):
 
         found = self._evidence(probes, *answers)
         notes: dict[str, Any] = {"probes": made, "form": self.settings.form, "probe-count": len(probes.labels)}
-        finding = conclude(self.settings, found, knowledge, measure, rng, notes)
+        finding = conclude(self, found, knowledge, measure, rng, notes)
         return replace(finding, prototypes=surest(probes, answers[0], knowledge.num_classes))
 
     def _way(self, view: View, knowledge: Knowledge) -> Made:
@@ -129,7 +129,7 @@ class ProbeDelta(Attack):
         return bred.images[:, :count]
 
     def _evidence(self, probes: Probes, before: np.ndarray, after: np.ndarray) -> ClassEvidence:
-        """Return by how much the probes' own classes fell, and by how much all classes did."""
+        """Return by how much the probes of each class fell, by the answers (n, K) about them."""
         classes = before.shape[1]
         hits = before.argmax(axis=1) == probes.labels
         change = odds_of(after) - odds_of(before) if self.settings.form == "log-odds" else after - before

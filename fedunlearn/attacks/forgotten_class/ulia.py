@@ -20,7 +20,7 @@ from fedunlearn.attacks.forgotten_class.streams import (
     later_half,
     notes_of,
 )
-from fedunlearn.attacks.forgotten_class.windows import FEWEST_BEFORE, Evidence, larger_drop, unreferenced
+from fedunlearn.attacks.forgotten_class.windows import FEWEST_BEFORE, Evidence, drop_beyond_drift, unreferenced
 from fedunlearn.federation import Weights
 from fedunlearn.observer.access import Access
 from fedunlearn.observer.findings import ForgottenClasses
@@ -89,7 +89,7 @@ class Ulia(Attack):
             return Evidence(mean, np.asarray(stats.norm.sf(z_scores(mean))))
         if len(before) < FEWEST_BEFORE:
             return unreferenced(mean)
-        return larger_drop([-row for row in before], [-row for row in after])
+        return drop_beyond_drift([-row for row in before], [-row for row in after])
 
     def _by_z_score(self, evidence: Evidence, tries: int) -> tuple[int, ...]:
         return tuple(np.flatnonzero(z_scores(evidence.scores) > self.settings.threshold).tolist())

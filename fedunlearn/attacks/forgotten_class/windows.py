@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+TINY = float(np.finfo(float).tiny)
 FEWEST = 5  # classes below which nothing stands out from the rest
 FEWEST_BEFORE = 3  # rounds before the request without which nothing can be named
 
@@ -26,7 +27,7 @@ class Evidence:
     @property
     def strength(self) -> float:
         """How strongly it speaks for a request: -ln of the lowest p-value."""
-        return float(-np.log(np.maximum(self.p_values.min(), np.finfo(float).tiny)))
+        return float(-np.log(np.maximum(self.p_values.min(), TINY)))
 
 
 def fewer_rises(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
@@ -41,7 +42,7 @@ def fewer_rises(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Ev
     """
     (old, old_size), (new, new_size) = _rises(before), _rises(after)
     p_values = stats.hypergeom.cdf(new, old_size + new_size, old + new, new_size)
-    return Evidence(-np.log10(np.maximum(p_values, np.finfo(float).tiny)), p_values)
+    return Evidence(-np.log10(np.maximum(p_values, TINY)), p_values)
 
 
 def fewer_have(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
@@ -56,7 +57,7 @@ def fewer_have(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evi
     """
     shares = [[updates.mean(axis=0) for updates in rounds] for rounds in (before, after)]
     p_values = np.maximum(fewer_rises(before, after).p_values, larger_drop(*shares).p_values)
-    return Evidence(-np.log10(np.maximum(p_values, np.finfo(float).tiny)), p_values)
+    return Evidence(-np.log10(np.maximum(p_values, TINY)), p_values)
 
 
 def _rises(rounds: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -64,7 +65,9 @@ def _rises(rounds: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
     return (changes > 0).sum(axis=0), len(changes)
 
 
-def larger_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
+def larger_drop(
+    before: Sequence[np.ndarray], after: Sequence[np.ndarray], floor: np.ndarray | float = TINY
+) -> Evidence:
     """Return the evidence that a class's bias falls faster than before.
 
     s_c = -sum over the rounds after of (change - mean change before), standardised by the class's own spread in the
@@ -74,10 +77,11 @@ def larger_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Ev
     Args:
         before: per round the global bias change (num_classes,), at least two rounds.
         after: the same after the request.
+        floor: the least spread that is believed, one number or (num_classes,).
     """
     old, new = np.stack(before), np.stack(after)
     drop = -(new - old.mean(axis=0)).sum(axis=0)
-    spread = np.maximum(old.std(axis=0, ddof=1), np.finfo(float).tiny)
+    spread = np.maximum(old.std(axis=0, ddof=1), floor)
     scores = drop / (spread * np.sqrt(len(new) * (1 + len(new) / len(old))))
     return Evidence(scores, stats.t.sf(scores, len(old) - 1))
 
@@ -104,6 +108,33 @@ def unreferenced(scores: np.ndarray) -> Evidence:
     return Evidence(scores, np.ones(len(scores)))
 
 
+def drop_beyond_drift(
+    before: Sequence[np.ndarray], after: Sequence[np.ndarray], floor: np.ndarray | float = TINY
+) -> Evidence:
+    """Return the evidence that a class's number falls faster than before, and further than its drift goes on to.
+
+    The score of `larger_drop`; the p-value is the larger one of that and of a prediction test: the mean after, against
+    the line through the numbers before, drawn on (Student's t with (rounds before - 2) degrees of freedom). A model
+    that still learns drifts smoothly, and the first test takes that for a request.
+
+    Args:
+        before: per round numbers (num_classes,), at least three rounds.
+        after: the same after the request.
+        floor: as of `larger_drop`.
+    """
+    old, new = np.stack(before), np.stack(after)
+    times = np.arange(len(old)) - (len(old) - 1) / 2
+    slope = times @ old / (times @ times)
+    rest = old - old.mean(axis=0) - np.outer(times, slope)
+    freedom = len(old) - 2
+    spread = np.maximum(np.sqrt((rest**2).sum(axis=0) / freedom), floor)
+    ahead = len(old) + (len(new) - 1) / 2 + times[0]
+    error = spread * np.sqrt(1 / len(new) + 1 / len(old) + ahead**2 / (times @ times))
+    beyond = (old.mean(axis=0) + slope * ahead - new.mean(axis=0)) / error
+    plain = larger_drop(before, after, floor)
+    return Evidence(plain.scores, np.maximum(plain.p_values, stats.t.sf(beyond, freedom)))
+
+
 def paired_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evidence:
     """Return the evidence that a class's number falls between pairs of rounds that began with the same model.
 
@@ -118,7 +149,7 @@ def paired_drop(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Ev
     """
     fall = np.mean(before, axis=0) - np.mean(after, axis=0)
     apart = fall - np.median(fall)
-    spread = max(float(stats.median_abs_deviation(fall, scale="normal")), np.finfo(float).tiny)
+    spread = max(float(stats.median_abs_deviation(fall, scale="normal")), TINY)
     if len(fall) < FEWEST:
         return unreferenced(fall)
     return Evidence(apart / spread, stats.t.sf(apart / spread, (len(fall) - 1) / 2))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from fedunlearn.attacks.base import Attack
 from fedunlearn.attacks.forgotten_class.decisions.base import (
     DECISIONS,
     ClassEvidence,
@@ -39,7 +40,7 @@ class DecidedSettings(Settings):
 
 
 def conclude(
-    settings: DecidedSettings,
+    attack: Attack,
     evidence: ClassEvidence,
     knowledge: Knowledge,
     measure: Measure,
@@ -49,7 +50,7 @@ def conclude(
     """Return an attack's finding: the ranking, ties in random order, and the classes that its decision names.
 
     Args:
-        settings: the attack's own, for `decision`, `alpha` and `shadows`.
+        attack: whose settings are `DecidedSettings`: they say how to decide.
         evidence: about the model in question.
         knowledge: the attack's own, for shadows and the number of forgotten classes.
         measure: returns the same evidence about a shadow; called only when the decision looks at shadows.
@@ -59,10 +60,37 @@ def conclude(
     Raises:
         AccessRefused: as `decide`.
     """
+    settings: DecidedSettings = attack.settings
+    kept = remembered(measure, attack, knowledge)
     decided = decide(
-        settings.decision, evidence, knowledge, measure, rng, alpha=settings.alpha, shadow_count=settings.shadows
+        settings.decision, evidence, knowledge, kept, rng, alpha=settings.alpha, shadow_count=settings.shadows
     )
     return ForgottenClasses(broken_ties(evidence.scores, rng), decided.named, {**notes, **decided.notes})
+
+
+def remembered(measure: Measure, attack: Attack, knowledge: Knowledge) -> Measure:
+    """Return `measure` with its results kept by content: the same shadows are looked at on every branch of every cell.
+
+    What is measured must follow from the shadow, the public split, the access level and those settings that are not
+    about deciding.
+    """
+    about = {
+        "attack": type(attack).__name__,
+        "settings": attack.settings.model_dump(mode="json", exclude=set(DecidedSettings.model_fields)),
+        "access": knowledge.access,
+        "public": knowledge.public_digest,
+    }
+
+    def make(shadow: Shadow) -> dict[str, np.ndarray]:
+        found = measure(shadow)
+        arrays = {"scores": found.scores, "features": found.features}
+        return arrays if found.levels is None else arrays | {"levels": found.levels}
+
+    def measured(shadow: Shadow) -> ClassEvidence:
+        content = {"before": shadow.before, "after": shadow.after, **about}
+        return ClassEvidence(**knowledge.cache.get("shadow-evidence", content, lambda: make(shadow)))
+
+    return measured
 
 
 def decide(
