@@ -198,6 +198,7 @@ class Queries:
         self.count = 0
         self._recording = view._recording  # the interface answers from models that the view itself may not show
         self._model = model
+        self._answering: dict[Moment, Classifier] = {}  # searches ask hundreds of times
 
     def __call__(self, images: np.ndarray, when: Moment = "final") -> np.ndarray:
         """Ask about images (n, C, H, W) in [0, 1].
@@ -211,7 +212,9 @@ class Queries:
         if when not in self.moments:
             raise AccessRefused(f"only the final model answers this observer, not the one {when} the request")
         self.count += len(images)
-        answers = probabilities(self._model(self._recording.model(when)), images)
+        if when not in self._answering:
+            self._answering[when] = self._model(self._recording.model(when))
+        answers = probabilities(self._answering[when], images)
         told = answers if self._answer is None else self._answer(answers)
         return told if self.answers == "probabilities" else first_choice(told, answers)
 

@@ -45,7 +45,6 @@ from fedunlearn.observer.findings import ForgottenClasses
 from fedunlearn.observer.knowledge import Knowledge
 from fedunlearn.observer.view import View
 
-
 BIASED = 0.1  # of a share: how far public bases err at least, however steady the estimates, and the error drifts
 
 
@@ -111,9 +110,9 @@ class MixingAttack(Attack):
             return None
         if alike:
             return paired_drop(before, after)
-        return (
-            drop_beyond_drift(before, after) if len(before) >= FEWEST_BEFORE else unreferenced(-np.mean(after, axis=0))
-        )
+        if len(before) < FEWEST_BEFORE:
+            return unreferenced(-np.mean(after, axis=0))
+        return drop_beyond_drift(before, after, BIASED * np.mean(before, axis=0) + TINY)
 
     def _rows(
         self, shares: Series, same: Mapping[int, int], split: int, last: int

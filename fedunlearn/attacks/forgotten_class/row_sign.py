@@ -89,12 +89,12 @@ class RowSign(Attack):
     def _signs(self, moves: Series, split: int, last: int) -> Evidence:
         earlier = later_half(split, self.settings.reference, least=LEAST)
         before, after = moves.rows(earlier), moves.rows(range(split + 1, last + 1))
-        pushed = [[row[0] for row in rows] for rows in (before, after)]
-        scores = np.mean(pushed[1], axis=0)
+        old, new = ([row[0] for row in rows] for rows in (before, after))
+        scores = np.mean(new, axis=0)
         if len(before) < FEWEST_BEFORE:
             return unreferenced(scores)
         absences = more_absences(np.stack([row[1] for row in before]), np.stack([row[1] for row in after]))
-        higher = larger_drop(*([-values for values in part] for part in pushed))
+        higher = larger_drop([-pushed for pushed in old], [-pushed for pushed in new])
         return Evidence(scores, np.maximum(absences, higher.p_values))
 
     def _shares(self, moves: Series, split: int, last: int) -> Evidence:

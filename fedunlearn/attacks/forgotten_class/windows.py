@@ -55,8 +55,8 @@ def fewer_have(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evi
         before: per round whether each update has each class, 0 or 1, (updates, num_classes).
         after: the same after the request.
     """
-    shares = [[updates.mean(axis=0) for updates in rounds] for rounds in (before, after)]
-    p_values = np.maximum(fewer_rises(before, after).p_values, larger_drop(*shares).p_values)
+    old, new = ([updates.mean(axis=0) for updates in rounds] for rounds in (before, after))
+    p_values = np.maximum(fewer_rises(before, after).p_values, larger_drop(old, new).p_values)
     return Evidence(-np.log10(np.maximum(p_values, TINY)), p_values)
 
 
