@@ -4,10 +4,10 @@ DIGITS = '{name="digits",data={name="digits",train=400,test=500,public=300}}'
 FEW_STEPS = ("attacks.0.settings.steps=6", "attacks.0.settings.label-tries=1")
 FEW_ROUNDS = ("federation.rounds=3", "federation.clients=4", "federation.local-epochs=1", "unlearning.rounds=2")
 DEFENDED = '[{name="twin-row"}, {name="teleport-rows"}, {name="decoy-class"}, {name="answer-top1"}]'
-FEW_SHADOWS = tuple(f"attacks.{number}.settings.shadows=2" for number in (1, 2, 4, 5, 6, 7))
+FEW_SHADOWS = tuple(f"attacks.{number}.settings.shadows=2" for number in (1, 2, 4, 5, 6, 7, 10, 14))
 FEW_TRIES = (
-    *(f"attacks.{number}.settings.steps=10" for number in (10, 11, 12)),
-    *(f"attacks.{number}.settings.queries=2000" for number in (13, 14, 15)),
+    *(f"attacks.{number}.settings.steps=10" for number in (10, 11, 12, 13)),
+    *(f"attacks.{number}.settings.queries=2000" for number in (14, 15, 16)),
 )
 LEAKAGE = ("matrix.seed=[0]", 'matrix.data=[{name="digits"}]', "data.train=200", "data.test=100", "data.public=200")
 ONE_CLIENT = tuple(f"probes.{number}.clients=[0]" for number in range(4))
@@ -35,7 +35,12 @@ REDUCED = {
     "study_rank": ("federation.clients=1", *FEW_STEPS),
     "defences_forgotten_class": ("matrix.seed=[0]", f"matrix.defences=[[], {DEFENDED}]", "data.train=400", *FEW_ROUNDS),
     "label_leakage": (*LEAKAGE, *FEW_ROUNDS, *FEW_SHADOWS, *FEW_TRIES),
-    "label_leakage_digits": ("matrix.seed=[0]", "federation.rounds=3", "attacks.1.settings.shadows=2"),
+    "label_leakage_digits": (
+        "matrix.seed=[0]",
+        "federation.rounds=3",
+        "attacks.1.settings.shadows=2",
+        "attacks.3.settings.shadows=2",
+    ),
     "label_leakage_resnet": (*LEAKAGE, "data.validation=50", "model.width=4", *FEW_ROUNDS, *FEW_SHADOWS, *FEW_TRIES),
     "suite_leakage": ("matrix.seed=[0]", "data.train=400", *FEW_ROUNDS),
     "partial_forgetting": ("matrix.seed=[0]", "data.train=500", "data.public=300", *FEW_ROUNDS),

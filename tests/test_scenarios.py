@@ -30,15 +30,15 @@ def test_at_most_200_rows_of_the_label_table():
 
 def test_the_leakage_table_on_digits_in_little(tmp_path):
     settings = ["federation.rounds=2", 'unlearning.methods=["finetune"]', 'unlearning.references=["retrain","control"]']
-    few = ["attacks.1.settings.shadows=2", "attacks.3.settings.steps=5", "attacks.4.settings.steps=5"]
+    few = ["attacks.1.settings.shadows=2", "attacks.3.settings.shadows=2", "attacks.3.settings.steps=5"]
     cells = checked_cells(
         ROOT / "scenarios" / "label_leakage_digits.toml",
-        [*settings, *few, "attacks.5.settings.queries=500", "matrix.seed=[0]"],
+        [*settings, *few, "attacks.4.settings.steps=5", "attacks.5.settings.queries=500", "matrix.seed=[0]"],
     )
     run_experiment(cells, tmp_path / "run", app)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     labels = {attack.label or attack.name for attack in cells[0].scenario.attacks}
-    assert {(row["attack"], row["branch"]) for row in summary["alarms"]} == {(label, "control") for label in labels}
+    assert {(row["attack"], row["on"]) for row in summary["alarms"]} == {(label, "control") for label in labels}
     for cell in ("000-one-seed0", "001-three-seed0"):
         attacks = json.loads((tmp_path / "run" / "cells" / cell / "results.json").read_text())["attacks"]
         assert len(attacks) == 3 * len(labels)
