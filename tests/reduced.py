@@ -6,7 +6,7 @@ FEW_ROUNDS = ("federation.rounds=3", "federation.clients=4", "federation.local-e
 DEFENDED = '[{name="twin-row"}, {name="teleport-rows"}, {name="decoy-class"}, {name="answer-top1"}]'
 FEW_SHADOWS = tuple(f"attacks.{number}.settings.shadows=2" for number in (1, 2, 4, 5, 6, 7, 10, 14))
 FEW_TRIES = (
-    *(f"attacks.{number}.settings.steps=10" for number in (10, 11, 12, 13)),
+    *(f"attacks.{number}.settings.steps=10" for number in (10, 11, 12, 13, 19)),
     *(f"attacks.{number}.settings.queries=2000" for number in (14, 15, 16)),
 )
 LEAKAGE = ("matrix.seed=[0]", 'matrix.data=[{name="digits"}]', "data.train=200", "data.test=100", "data.public=200")

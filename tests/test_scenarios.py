@@ -45,6 +45,10 @@ def test_the_leakage_table_on_digits_in_little(tmp_path):
         assert {row["status"] for row in attacks} == {"done"}
 
 
+# Refusals that short forms cannot avoid: too little data, and a method that serves a request without any round.
+EXPECTED = ("samples are missing", "none after the request")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in REDUCED if name != "quickstart_seeds"])
 def test_a_short_form_runs(name, shared_data, tmp_path):
@@ -57,5 +61,5 @@ def test_a_short_form_runs(name, shared_data, tmp_path):
     results = [json.loads(cell.read_text()) for cell in cells]
     assert all(each["attacks"] or each["scenario"]["unlearning"]["methods"] for each in results)
     for row in (row for each in results for row in each["attacks"]):
-        missing = row["status"] == "refused" and ("samples are missing" in row["reason"])
+        missing = row["status"] == "refused" and any(why in row["reason"] for why in EXPECTED)
         assert row["status"] == "done" or missing, f"{row['name']} on {row['branch']}: {row['reason']}"
