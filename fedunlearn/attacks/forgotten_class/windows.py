@@ -49,14 +49,15 @@ def fewer_have(before: Sequence[np.ndarray], after: Sequence[np.ndarray]) -> Evi
     """Return the evidence that fewer updates have a class than before.
 
     The larger p-value of two tests, as either alone is too sure of itself: `fewer_rises` takes the updates of a client
-    for independent, and Student's t of the share of updates per round trusts shares that happened not to vary.
+    for independent, and Student's t of the share of updates per round (`drop_beyond_drift`) trusts shares that happened
+    not to vary.
 
     Args:
         before: per round whether each update has each class, 0 or 1, (updates, num_classes).
         after: the same after the request.
     """
     old, new = ([updates.mean(axis=0) for updates in rounds] for rounds in (before, after))
-    p_values = np.maximum(fewer_rises(before, after).p_values, larger_drop(old, new).p_values)
+    p_values = np.maximum(fewer_rises(before, after).p_values, drop_beyond_drift(old, new).p_values)
     return Evidence(-np.log10(np.maximum(p_values, TINY)), p_values)
 
 
