@@ -153,6 +153,7 @@ def test_a_point_needs_every_seed_to_win():
         ("digits", "unlearning_suite"),
         ("fashion", "unlearning_suite_fashion"),
         ("fashion_samples", "unlearning_suite_samples"),
+        ("cifar", "unlearning_suite_cifar"),
     ],
 )
 def test_the_grids_are_about_methods_of_the_suites(grid, suite):
