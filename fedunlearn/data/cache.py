@@ -33,12 +33,12 @@ def prepare(settings: DataSettings, cache: Path | None = None) -> Path:
     files: a file that changes is read again, one that does not is never opened twice.
 
     Args:
-        settings: the source; how it is split does not matter here.
+        settings: the source, and which classes are private; how it is split does not matter here.
         cache: where prepared data sets are kept, by default `cache_root()`.
 
     Raises:
         DataError: when the source is missing, unreadable or inconsistent; the message names the file.
-        ScenarioError: when the settings name a format that does not exist.
+        ScenarioError: when the settings name a format or a class that does not exist.
     """
     root = cache if cache is not None else cache_root()
     try:
@@ -63,7 +63,7 @@ def _fill(settings: DataSettings, folder: Path) -> None:
         for left_over in (partial, scratch):  # by a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
             left_over.mkdir()
-        store(read(settings, scratch), settings.name, partial, settings.side)
+        store(read(settings, scratch), settings.name, partial, settings.side, settings.private_classes)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -89,6 +89,8 @@ def _folder_name(settings: DataSettings) -> str:
     key["columns"] = [settings.image_column, settings.label_column]
     if settings.side is not None:
         key["side"] = settings.side
+    if settings.private_classes is not None:
+        key["private-classes"] = settings.private_classes
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9]+', '-', settings.name).strip('-').lower()}-{digest[:16]}"
 

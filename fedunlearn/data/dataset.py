@@ -21,7 +21,8 @@ class Dataset:
     Attributes:
         folder: where the arrays lie.
         name: what the scenario calls the data set.
-        class_names: one per class; the label `k` means `class_names[k]`.
+        class_names: one per class of the federation; the label `k` means `class_names[k]`.
+        foreign_class_names: of classes whose samples are all public; their labels go on after the federation's.
         scale: the stored value of a white pixel.
         num_own_test: how many rows, the last ones, the source itself sets apart for testing.
         all_labels: int64 (n,), read-only.
@@ -30,6 +31,7 @@ class Dataset:
     folder: Path
     name: str
     class_names: tuple[str, ...]
+    foreign_class_names: tuple[str, ...]
     scale: int
     num_own_test: int
     all_labels: np.ndarray = field(repr=False)
@@ -40,7 +42,7 @@ class Dataset:
 
     @property
     def num_classes(self) -> int:
-        """The number of classes."""
+        """The number of the federation's classes."""
         return len(self.class_names)
 
     @property
@@ -81,7 +83,10 @@ def _open(name: str) -> Dataset:
         labels = np.load(folder / "y.npy")
         labels.flags.writeable = False
         names = tuple(meta["class-names"])
-        return Dataset(folder, meta["name"], names, meta["scale"], meta["num-own-test"], labels, pixels)
+        own = meta.get("private-classes", len(names))
+        return Dataset(
+            folder, meta["name"], names[:own], names[own:], meta["scale"], meta["num-own-test"], labels, pixels
+        )
     except FileNotFoundError as error:
         raise DataError(f"{error.filename}: no such file; is {folder} a prepared data set?") from error
     except (OSError, ValueError, KeyError) as error:

@@ -42,6 +42,14 @@ class DataSettings(Protocol):
         """Samples for the judge's own models."""
 
     @property
+    def stratified(self) -> bool:
+        """Whether every part has the classes in the proportions of the whole."""
+
+    @property
+    def private_classes(self) -> int | Sequence[int] | None:
+        """The federation's classes, or how many of the first; the others' samples are public. None: all of them."""
+
+    @property
     def side(self) -> int | None:
         """Pixels: pictures are cut to their middle square and resized to this; None to leave them as they are."""
 

@@ -35,24 +35,33 @@ def split(dataset: Dataset, settings: DataSettings, seed: int) -> Splits:
     """Split at random, from the stream `split`.
 
     Shares are of all samples outside the source's own test part; where it has one, `test` is a count or a share of
-    that part.
+    that part. Where some classes are foreign to the federation, all of this is about the others alone, and `public` is
+    a count or a share of the foreign samples.
 
     Raises:
         ScenarioError: when the parts ask for more samples than there are, or a share of the samples is none.
     """
-    own_test = dataset.num_own_test
-    total = len(dataset) - own_test
-    order = rng(seed, "split").permutation(total)
-    sizes = {part: _count(part, getattr(settings, part), total) for part in HELD_OUT if part != "test" or not own_test}
+    start = len(dataset) - dataset.num_own_test
+    own = dataset.all_labels < dataset.num_classes
+    members, own_test, foreign = np.flatnonzero(own[:start]), start + np.flatnonzero(own[start:]), np.flatnonzero(~own)
+
+    def shuffled(ids: np.ndarray, round: int) -> np.ndarray:
+        drawn = ids[rng(seed, "split", round).permutation(len(ids))]
+        return interleaved(drawn, dataset.labels(drawn)) if settings.stratified else drawn
+
+    total, elsewhere = len(members), {"test": own_test, "public": foreign}
+    sizes = {
+        part: _count(part, getattr(settings, part), total) for part in HELD_OUT if not len(elsewhere.get(part, ()))
+    }
     taken = sum(sizes.values())
     if taken >= total:
         listed = " + ".join(f"{part} {size}" for part, size in sizes.items())
         raise ScenarioError(f"data: {listed} = {taken} of {total} samples leave none to train on")
-    *held_out, rest = np.split(order, np.cumsum(list(sizes.values())))
+    *held_out, rest = np.split(shuffled(members, 0), np.cumsum(list(sizes.values())))
     parts = dict(zip(sizes, held_out, strict=True))
-    if own_test:
-        count = _count("test", settings.test, own_test)
-        parts["test"] = total + rng(seed, "split", 1).permutation(own_test)[:count]
+    for round, (part, ids) in enumerate(elsewhere.items(), start=1):
+        if len(ids):
+            parts[part] = shuffled(ids, round)[: _count(part, getattr(settings, part), len(ids))]
     if settings.train is not None:
         wanted = _count("train", settings.train, total)
         if wanted > len(rest):
@@ -60,6 +69,22 @@ def split(dataset: Dataset, settings: DataSettings, seed: int) -> Splits:
             raise ScenarioError(f"data.train = {settings.train}: more than there are; {why}")
         rest = rest[:wanted]
     return Splits(train=np.sort(rest), **{part: np.sort(ids) for part, ids in parts.items()})
+
+
+def interleaved(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return ids (n,) reordered so that every stretch of them has the classes in the proportions of the whole.
+
+    Within a class they keep their order. Of classes of equal size a stretch of m samples per class has exactly m.
+
+    Example:
+        >>> interleaved(np.array([7, 5, 3, 1]), np.array([0, 0, 1, 1])).tolist()
+        [7, 3, 5, 1]
+    """
+    place = np.empty(len(ids))
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
+    return ids[np.lexsort((labels, place))]
 
 
 def _count(part: str, amount: Amount, total: int) -> int:

@@ -1,17 +1,25 @@
 """From what a reader found to the arrays that processes map into memory: every sample is checked on the way."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fedunlearn.data.private_classes import set_apart
 from fedunlearn.data.sources.pictures import Pictures, common_shape, decode_into
 from fedunlearn.data.sources.source import Part, Source
 from fedunlearn.errors import DataError
 
 
-def store(source: Source, name: str, folder: Path, side: int | None = None) -> None:
+def store(
+    source: Source,
+    name: str,
+    folder: Path,
+    side: int | None = None,
+    private_classes: int | Sequence[int] | None = None,
+) -> None:
     """Write `x.npy` (n, C, H, W), `y.npy` (n,) and `meta.json`: the training part, then the source's own test part.
 
     Args:
@@ -19,8 +27,10 @@ def store(source: Source, name: str, folder: Path, side: int | None = None) -> N
         name: what to call it.
         folder: where the files go.
         side: pictures become squares of so many pixels; None: they keep their size, which must be the same for all.
+        private_classes: the federation's, or how many of the first; they become 0, 1, ... None: all.
 
     Raises:
+        ScenarioError: when `private_classes` names an unknown class, or leaves no other.
         DataError: when an image cannot be read or has another size, or a label cannot be one.
     """
     if side and any(isinstance(part.images, np.ndarray) for part in source.parts):
@@ -31,6 +41,10 @@ def store(source: Source, name: str, folder: Path, side: int | None = None) -> N
         if not len(part.labels):
             raise DataError(f"{part.where}: no samples")
     labels, class_names = check_labels(source)
+    private: dict[str, int] = {}
+    if private_classes is not None:
+        labels, class_names, count = set_apart(labels, class_names, private_classes)
+        private = {"private-classes": count}
     _write_pixels(source.parts, folder / "x.npy", side)
     np.save(folder / "y.npy", labels)
     meta = {
@@ -38,6 +52,7 @@ def store(source: Source, name: str, folder: Path, side: int | None = None) -> N
         "class-names": class_names,
         "scale": source.scale,
         "num-own-test": len(source.test.labels) if source.test else 0,
+        **private,
     }
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 

@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Several = Annotated[int, Field(ge=2)]
 Index = Annotated[int, Field(ge=0)]
 # Strict mode takes no list for a tuple, and a TOML array is a list.
 Indices = Annotated[tuple[Index, ...], Field(strict=False)]

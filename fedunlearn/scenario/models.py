@@ -133,6 +133,10 @@ class Scenario(Settings):
                 if isinstance(round, int) and round > last:
                     why = f"must be at most {last}, the rounds of training and unlearning"
                     raise wrong(f"observers.{number}.rounds.{place}", round, why)
+            for place, flag in enumerate(observer.flags):
+                if flag == "public-labelled" and self.data.private_classes is not None:
+                    why = 'data.private-classes leaves only other classes public; did you mean "public-unlabelled"?'
+                    raise wrong(f"observers.{number}.flags.{place}", flag, why)
         if self.judge.split == "validation" and not self.data.validation:
             raise wrong("judge.split", self.judge.split, "needs data.validation above 0")
         _refuse_repeats("probes", "name", [probe.name for probe in self.probes])

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from fedunlearn.scenario.fields import Count, Counts, Everyone, Fraction, Index, Indices, Name, Scalar, wrong
+from fedunlearn.scenario.fields import Count, Counts, Everyone, Fraction, Index, Indices, Name, Scalar, Several, wrong
 from fedunlearn.settings import Settings
 
 Scope = Literal["sample", "class", "client"]
@@ -62,6 +62,17 @@ class DataSettings(Settings):
         description="Which samples go to which part follows from it; the scenario's `seed` if absent. With it, runs of "
         "many seeds share one public part, and what attackers made of it.",
     )
+    stratified: bool = Field(
+        default=False,
+        description="Whether every part has the classes in the proportions of the whole, to within a sample; else as "
+        "drawn.",
+    )
+    private_classes: Several | Indices | None = Field(
+        default=None,
+        description="The federation's classes, or how many of the first; they are renumbered 0, 1, ... All samples of "
+        "the other classes may become public, of which `public` says how many; absent: all classes are the "
+        "federation's, and the public samples are of the same.",
+    )
     side: int | None = Field(
         default=None,
         ge=8,
@@ -82,7 +93,13 @@ class DataSettings(Settings):
         if (self.path is None) != (self.format is None):
             present, absent = ("path", "format") if self.format is None else ("format", "path")
             raise wrong(present, getattr(self, present), f'needs "{absent}" beside it')
-        parts = {"train": self.train, "public": self.public, "validation": self.validation, "judge": self.judge}
+        if isinstance(self.private_classes, tuple):
+            if len(self.private_classes) < 2:
+                raise wrong("private-classes", self.private_classes, "must name at least two classes")
+            if len(set(self.private_classes)) < len(self.private_classes):
+                raise wrong("private-classes", self.private_classes, "names a class twice")
+        public = None if self.private_classes is not None else self.public  # then it is a share of other samples
+        parts = {"train": self.train, "public": public, "validation": self.validation, "judge": self.judge}
         shares = {part: size for part, size in parts.items() if isinstance(size, float)}
         if sum(shares.values()) > 1 + 1e-9:
             key = max(shares, key=lambda part: shares[part])
@@ -141,6 +158,9 @@ class FederationSettings(Settings):
     learning_rate: float = Field(
         default=0.1, gt=0, description="Step of the clients (fedavg) or of the server (fedsgd)."
     )
+    optimiser: Literal["sgd", "adam"] = Field(
+        default="sgd", description="fedavg: of the clients; Adam forgets between rounds."
+    )
     momentum: float = Field(default=0.0, ge=0, lt=1, description="fedavg: of the clients' SGD.")
     weight_decay: float = Field(default=0.0, ge=0, description="fedavg: of the clients' SGD.")
     strategy: Strategy = Field(default="FedAvg", description="The Flower strategy that aggregates.")
@@ -183,6 +203,12 @@ class FederationSettings(Settings):
             raise wrong("clients-per-round", self.clients_per_round, why)
         if self.strategy == "FedProx" and not self.proximal_mu:
             raise wrong("strategy", self.strategy, 'needs "proximal-mu" above 0 beside it')
+        if self.optimiser == "adam":
+            beside = {"momentum": self.momentum, "proximal-mu": self.proximal_mu}
+            if used := [name for name, value in beside.items() if value]:
+                raise wrong(used[0], beside[used[0]], 'does not go with optimiser = "adam"; leave it out')
+            if self.algorithm == "fedsgd":
+                raise wrong("optimiser", "adam", 'is of fedavg\'s clients; fedsgd has strategy = "FedAdam"')
         if self.quorum > self.round_size:
             raise wrong("quorum", self.quorum, f"must be at most the {self.round_size} clients of a round")
         return self

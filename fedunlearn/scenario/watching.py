@@ -116,6 +116,14 @@ class JudgeSettings(Settings):
     relearn: bool = Field(
         default=False, description="Whether every final model is taught the forgotten data again, counting the steps."
     )
+    portraits: int = Field(
+        default=50, ge=1, description="diffusion: images of each class that a model must make when a revival is judged."
+    )
+    trained_on: int | None = Field(
+        default=None,
+        ge=1,
+        description="Samples of a kind, at most, that final models are compared on; absent: thousands.",
+    )
     margins: bool = Field(
         default=False,
         description="Whether the final models' margins are kept, for comparisons over cells with other training seeds.",

@@ -19,6 +19,8 @@ class Data:
     public: int | float = 0.15
     validation: int | float = 0.05
     judge: int | float = 0.05
+    stratified: bool = False
+    private_classes: int | Sequence[int] | None = None
     side: int | None = None
     image_column: str | None = None
     label_column: str | None = None

@@ -55,6 +55,7 @@ class Watch:
     """Sees every update."""
 
     Settings = Steps
+    finds = "labels"
     needs = "broadcasts"
     needs_flags: ClassVar[frozenset[str]] = frozenset()
 
