@@ -135,6 +135,7 @@ class Federation:
         self.withheld: dict[int, np.ndarray] = {}  # what a defence leaves out of training for now
         self.release: Release | None = None  # what is done to a global model before it leaves the server
         self.private: dict[int, Weights] = {}  # what each client kept for itself
+        self.pruned: Weights = {}  # bool, by tensor: what unlearning has removed from the model
         self.spent = Spent()
         self.round_listeners: list[RoundListener] = []
         self.model_listeners: list[ModelListener] = []
@@ -154,13 +155,14 @@ class Federation:
         other = copy.copy(self)
         other.branch, other._restarts = branch, 0
         other.past, other.current, other.private = dict(self.past), dict(self.current), dict(self.private)
+        other.pruned = dict(self.pruned)
         other.spent = Spent()
         other.round_listeners, other.model_listeners = list(self.round_listeners), list(self.model_listeners)
         return other
 
     def restart(self) -> None:
         """Begin again at call 0 with a new server optimiser: the rounds to come draw what the first ones drew."""
-        self.calls, self.state, self.private = 0, None, {}
+        self.calls, self.state, self.private, self.pruned = 0, None, {}, {}
         self._restarts += 1
 
     def open_request(self, forget: Mapping[int, np.ndarray]) -> None:

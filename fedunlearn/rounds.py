@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fedunlearn.errors import QuorumLost
 from fedunlearn.federation import DataView, Federation, Job, Task, Update, Weights
 from fedunlearn.randomness import rng
+
+Amend = Callable[[Weights], Weights]  # what the server makes of a new model before it leaves
+
+
+def as_it_is(model: Weights) -> Weights:
+    """Return the model itself."""
+    return model
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,20 @@ class OrdinaryRounds:
             raise QuorumLost(f"{where}: {len(updates)} of {len(jobs)} clients answered, quorum {needed}. {reasons}")
         return updates
 
-    def run(self, federation: Federation, weights: Weights, rounds: int, view: DataView = "retain") -> Weights:
-        """Train for `rounds` rounds and return the global model; the server optimiser's state stays with the branch."""
+    def run(
+        self,
+        federation: Federation,
+        weights: Weights,
+        rounds: int,
+        view: DataView = "retain",
+        amend: Amend = as_it_is,
+    ) -> Weights:
+        """Train for `rounds` rounds and return the global model; the server optimiser's state stays with the branch.
+
+        Every new model is amended before it leaves.
+        """
         for _ in range(rounds):
             updates = self.collect(federation, weights, self.task(), view)
-            weights, federation.state = federation.aggregate(weights, updates, federation.state)
+            model, federation.state = federation.next_model(weights, updates, federation.state)
+            weights = federation.publish(amend(model))
         return weights

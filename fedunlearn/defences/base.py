@@ -52,6 +52,7 @@ class Occasion:
         fixed: returns a generator that draws the same for every model of the branch.
         rng: draws for this model alone.
         features: returns the head's inputs (n, d), float64, that a model computes from pictures of a kind.
+        pruned: bool, by tensor: what unlearning has removed from the branch's models; empty where it removed nothing.
     """
 
     classes: tuple[int, ...]
@@ -59,6 +60,7 @@ class Occasion:
     fixed: Callable[[], np.random.Generator]
     rng: np.random.Generator
     features: Features
+    pruned: Weights
 
 
 class ReleaseDefence(Defence):

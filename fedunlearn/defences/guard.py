@@ -109,6 +109,7 @@ class Guard:
         self._federation.withheld = self._samples_of(sorted(classes)) if classes else {}
 
     def _occasion(self, number: int, release: int) -> Occasion:
+        assert self._federation is not None
         stand_in = int(rng(self._seed, "noise").integers(self._num_classes))
         return Occasion(
             classes=self._classes or (stand_in,),
@@ -116,4 +117,5 @@ class Guard:
             fixed=lambda: rng(self._seed, "noise", 0, number),
             rng=rng(self._seed, "noise", release, number),
             features=self._features,
+            pruned=self._federation.pruned,
         )

@@ -35,3 +35,25 @@ class MLP(Classifier):
         hidden.add_module("fc1", nn.Linear(channels * height * breadth, width))
         hidden.add_module("act1", activation())
         return hidden
+
+
+@MODELS.register("deep-mlp")
+class DeepMLP(Classifier):
+    """Two hidden layers, of twice `width` and of `width` units (128).
+
+    The smallest net with a layer that lies between hidden units: it sees no pixels and gives no logits.
+    """
+
+    linear_only = True
+    default_width = 128
+
+    def make_body(self, shape: Shape, activation: type[nn.Module], width: int, norm: str) -> nn.Module:
+        """Return pixels -> 2 * width -> width hidden units."""
+        channels, height, breadth = shape
+        hidden = nn.Sequential()
+        hidden.add_module("flat", nn.Flatten())
+        hidden.add_module("fc1", nn.Linear(channels * height * breadth, 2 * width))
+        hidden.add_module("act1", activation())
+        hidden.add_module("fc2", nn.Linear(2 * width, width))
+        hidden.add_module("act2", activation())
+        return hidden

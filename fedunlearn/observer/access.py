@@ -51,6 +51,7 @@ FLAGS: dict[str, str] = {
     "method": "which unlearning method the server runs",
     "own-updates": "what one of the clients sent itself, the observer's own",
     "auxiliary-replies": "statistics that clients send beside updates: importances, activations, second heads",
+    "mask-known": "which weights the unlearning method pruned",
     "defences-known": "which defences are in force, and their settings",
     "candidates": "labelled samples whose membership is in question",
 }

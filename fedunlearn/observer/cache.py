@@ -22,11 +22,12 @@ class ContentCache:
         folder: where files go; None to keep nothing.
 
     Attributes:
+        folder: as given.
         made, reused: how many entries were made, and found, so far.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self.made = self.reused = 0
 
     def get(self, kind: str, content: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
@@ -37,10 +38,10 @@ class ContentCache:
             content: everything that the result follows from: JSON values, arrays, or mappings of them.
             make: returns named arrays; must follow from `content` alone.
         """
-        if self._folder is None:
+        if self.folder is None:
             self.made += 1
             return make()
-        path = self._folder / f"{kind}-{digest(content)}.safetensors"
+        path = self.folder / f"{kind}-{digest(content)}.safetensors"
         if path.exists():
             self.reused += 1
         else:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from fedunlearn.federation import Weights
+
 
 @dataclass(frozen=True)
 class LabelCounts:
@@ -108,4 +110,40 @@ class Membership:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-Finding = LabelCounts | Reconstructions | ForgottenImages | ForgottenClasses | Membership
+@dataclass(frozen=True)
+class ClassImages:
+    """Claimed pictures of what a model was trained on, class by class; the best of a class come first.
+
+    Attributes:
+        images: float32 (n, channels, height, width) in [0, 1].
+        labels: int64 (n,): the class that each is to show.
+        notes: what the attack tells about its work.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RevivedModel:
+    """A model in which what was pruned is to be back.
+
+    Attributes:
+        weights: every tensor of the revived model.
+        filled: by tensor, bool of its shape: where the attack thinks that something was pruned; empty for attacks that
+            restore no weight.
+        revived_class: the class that the attack aimed at, None if it needed none.
+        notes: what the attack tells about its work.
+        signs: by tensor, int8 of its shape: the claimed sign of each pruned weight, 0 without a claim; also of those
+            that the attack did not put back. Empty for attacks that claim none.
+    """
+
+    weights: Weights
+    filled: Weights
+    revived_class: int | None
+    notes: dict[str, Any] = field(default_factory=dict)
+    signs: Weights = field(default_factory=dict)
+
+
+Finding = LabelCounts | Reconstructions | ForgottenImages | ForgottenClasses | Membership | RevivedModel | ClassImages

@@ -14,6 +14,7 @@ from fedunlearn.federation import Weights
 from fedunlearn.models import Classifier, load_weights
 from fedunlearn.observer.access import CAPABILITIES, AccessRefused
 from fedunlearn.observer.cache import ContentCache, digest
+from fedunlearn.observer.recording import When
 from fedunlearn.observer.shadows import MakeShadows, Shadow
 from fedunlearn.observer.view import View
 from fedunlearn.storage import read_arrays, write_arrays
@@ -38,6 +39,7 @@ class Knowledge:
         candidates: labelled samples whose membership is in question.
         learning: the clients' algorithm, learning-rate, batch-size, local-epochs, momentum, weight-decay, ...
         true_labels: an oracle that returns the labels behind the update of (round, client); for upper bounds.
+        true_model: an oracle that returns the true model of a moment; for upper bounds.
         device: where to compute, "cpu" or "cuda".
         progress: to be told in words how far an attack is, as often as it likes.
         store: a folder for what `keep` keeps, the attack's own; None to keep nothing.
@@ -66,6 +68,7 @@ class Knowledge:
         candidates: Labelled | None = None,
         learning: Mapping[str, Any] | None = None,
         true_labels: Callable[[int, int], np.ndarray] | None = None,
+        true_model: Callable[[When], Weights] | None = None,
         device: str = "cpu",
         progress: Callable[[str], None] = lambda text: None,
         store: Path | None = None,
@@ -84,6 +87,7 @@ class Knowledge:
         self._shadows, self._forgotten_count, self._defences = shadows, forgotten_count, defences
         self._architecture, self._flags = model, view.flags
         self._public, self._candidates, self._learning, self._true_labels = public, candidates, learning, true_labels
+        self._true_model = true_model
 
     def model(self, weights: Weights) -> Classifier:
         """Return a model with these weights, in evaluation mode, on `device`.
@@ -176,6 +180,18 @@ class Knowledge:
             raise AccessRefused("the true labels were not granted")
         self.grants.add("labels")
         return self._true_labels(round, client)
+
+    def true_model(self, when: When) -> Weights:
+        """Return the true model of a moment, as granted to an oracle; the use is noted in `grants`.
+
+        Raises:
+            AccessRefused: when nothing was granted, or the branch knows no such moment.
+        """
+        if self._true_model is None:
+            raise AccessRefused("the true models were not granted")
+        weights = self._true_model(when)
+        self.grants.add("weights")
+        return weights
 
 
 class Queries:

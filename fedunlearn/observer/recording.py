@@ -110,3 +110,7 @@ class Recording:
         if not whole:
             raise AccessRefused(f"the last model of branch {self.branch} was not recorded whole")
         return weights
+
+    def pruned(self) -> Weights:
+        """Return which weights the branch's method removed, bool by tensor; empty where it removed none."""
+        return {} if self.marks is None else part(read_arrays(marks_path(self.folder, self.branch))[0], "pruned/")

@@ -146,6 +146,7 @@ class Tape:
         method: str = "",
         clients: int = 0,
         requests: Sequence[UnlearningRequest] = (),
+        pruned: Weights | None = None,
     ) -> None:
         """Say what a branch was about, when it is done.
 
@@ -159,9 +160,10 @@ class Tape:
             method: the unlearning method's name.
             clients: how many there are.
             requests: what was asked, in order of arrival; on a control, what was asked on the other branches.
+            pruned: bool, by tensor: which weights the method removed; none where it does not prune.
         """
-        models = {"before": before, "after": after, "final": final}
-        arrays = {f"{part}/{name}": array for part, model in models.items() for name, array in model.items()}
+        parts = {"before": before, "after": after, "final": final, "pruned": pruned or {}}
+        arrays = {f"{part}/{name}": array for part, named in parts.items() for name, array in named.items()}
         trunk = request_round if trunk_rounds is None else trunk_rounds
         rounds = sorted({request_round, *(trunk + own for own in self._reel(branch).requests)})
         scope = requests[0].scope if requests else ""

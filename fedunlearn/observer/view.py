@@ -175,6 +175,17 @@ class View:
         self._need("weights")
         return self._recording.model("final")
 
+    def pruned(self) -> Weights:
+        """Return which weights the method removed, bool in the shape of each tensor that it pruned.
+
+        Under the flag mask-known. A branch whose method prunes nothing, as on controls, has no mask to show.
+        """
+        self._need("weights")
+        self._need_flag("mask-known")
+        if not (masks := self._recording.pruned()):
+            raise AccessRefused(f'on branch "{self._recording.branch}" nothing was pruned: there is no mask')
+        return masks
+
     @property
     def request_round(self) -> int:
         """How many rounds came before the (first) request."""

@@ -10,28 +10,28 @@ of avgpool(ReLU(channel)). Channels are words, classes are documents: with C cha
 The channels with the highest TF * IDF over all layers are pruned, then ordinary rounds follow.
 
 Scope: class. Who takes part: all clients that hold data, also those without the class, send activations, and with them
-their exact numbers of images of every class; the retained ones train. Needs from the server: nothing. Only for models
-with convolutions. The replies are statistics.
+their exact numbers of images of every class; the retained ones train. Needs from the server: nothing. The replies are
+statistics.
 
 Deviations: a pruned channel's filter and bias are set to zero, and so are gain and bias of a normalisation layer
 right behind it; shapes are kept. The server sets pruned channels to zero again after every recovery round (clients
-may move them); ordinary training after the recovery does not. Where a normalisation layer follows a convolution, its
-output is what activations are taken from. Several forgotten classes: a channel counts with its highest score. Every
-layer keeps at least one channel, for else nothing would pass through it any more. Activations are taken in evaluation
-mode; a class of which nobody holds samples is no document.
+may move them), or to what a defence put there; ordinary training after the recovery does not. Where a normalisation
+layer follows a convolution, its output is what activations are taken from. Several forgotten classes: a channel counts
+with its highest score. Every layer keeps at least one channel, for else nothing would pass through it any more.
+Activations are taken in evaluation mode; a class of which nobody holds samples is no document. The source prunes
+convolutions only. Hidden linear layers are pruned too where a model has nothing else, or where `layers` names them:
+their units are the channels, with ReLU(unit) as the activation and nothing to average over.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -41,14 +41,21 @@ from fedunlearn.learning import CLIENT_TASKS, LocalClient
 from fedunlearn.requests import UnlearningRequest
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, Unlearner
+from fedunlearn.unlearning.class_statistics import class_means, pooled
 from fedunlearn.unlearning.local import read
-from fedunlearn.unlearning.phases import ask, install, method_task
+from fedunlearn.unlearning.masks import chosen, prune, recover
+from fedunlearn.unlearning.phases import ask, method_task
 
 
 class FucdpSettings(Settings):
     """Hyper-parameters of FUCDP."""
 
-    sparsity: float = Field(default=0.2, gt=0, lt=1, description="Share of all convolutions' channels to prune.")
+    sparsity: float = Field(default=0.2, gt=0, lt=1, description="Share of all these layers' channels to prune.")
+    layers: tuple[str, ...] = Field(
+        default=(),
+        strict=False,
+        description="Names of layers; absent: all convolutions, or without any the hidden linear layers.",
+    )
     batch_size: int = Field(default=128, ge=1, description="Images that a client looks at together.")
     recovery_rounds: int | None = Field(
         default=None, ge=0, description="Ordinary rounds on retained data afterwards; absent: all of the rounds."
@@ -74,28 +81,22 @@ class ClassDiscriminativePruning(Unlearner):
         """Return the pruned model after its recovery.
 
         Raises:
-            ScenarioError: when the model has no convolution.
+            ScenarioError: when the model has neither convolutions nor hidden units.
             QuorumLost: when nobody who holds the forgotten data answers.
         """
-        layers = convolutions(history.model())
-        if not layers:
-            raise ScenarioError('unlearning.methods: "fucdp" prunes channels of convolutions; this model has none')
+        layers = prunable(history.model(), self.settings.layers)
         task = method_task("fucdp", self.settings, history.training, reply="statistics")
         found = pooled(ask(task, weights, federation.holders("all"), federation, "all"))
         held = np.flatnonzero(found["counts"])
         columns = np.flatnonzero(np.isin(held, request.target)).tolist()
         scores = {name: np.max([tf_idf(found[name][:, held], u) for u in columns], axis=0) for name in layers}
-        pruned = highest(scores, self.settings.sparsity)
-        weights = install(zeroed(weights, layers, pruned), federation)
-        for _ in range(self.extra_rounds):
-            trained = history.training.run(federation, weights, 1)
-            weights = federation.publish(zeroed(trained, layers, pruned))
-        return weights
+        masks = channel_masks(weights, layers, highest(scores, self.settings.sparsity))
+        return recover(prune(weights, masks, federation), masks, self.extra_rounds, federation, history)
 
 
 @dataclass(frozen=True)
-class Convolution:
-    """A convolution and what belongs to its channels.
+class Channels:
+    """A layer whose channels, or units, can be pruned.
 
     Attributes:
         tensors: names in the weights whose first axis are the channels.
@@ -106,54 +107,44 @@ class Convolution:
     output: nn.Module
 
 
-def convolutions(model: nn.Module) -> dict[str, Convolution]:
-    """Return the model's convolutions by name; one that is followed by a normalisation layer has that as its output."""
+def prunable(model: nn.Module, names: tuple[str, ...] = ()) -> dict[str, Channels]:
+    """Return the layers to prune by name: those named, or all convolutions, or without any the hidden linear layers.
+
+    One that is followed by a normalisation layer has that as its output.
+
+    Raises:
+        ScenarioError: when there are none, or a name is wrong.
+    """
     leaves = [(name, module) for name, module in model.named_modules() if not list(module.children())]
-    found = {}
+    convolutions, linear = {}, {}
     for (name, module), (next_name, follower) in pairwise([*leaves, ("", nn.Identity())]):
+        owners: dict[str, nn.Module] = {name: module}
+        if isinstance(follower, nn.BatchNorm2d | nn.GroupNorm):
+            owners[next_name] = follower
+        tensors = tuple(f"{owner}.{part}" for owner, of in owners.items() for part, _ in of.named_parameters())
         if isinstance(module, nn.Conv2d):
-            owners: dict[str, nn.Module] = {name: module}
-            if isinstance(follower, nn.BatchNorm2d | nn.GroupNorm):
-                owners[next_name] = follower
-            tensors = [f"{owner}.{part}" for owner, of in owners.items() for part, _ in of.named_parameters()]
-            found[name] = Convolution(tuple(tensors), list(owners.values())[-1])
+            convolutions[name] = Channels(tensors, list(owners.values())[-1])
+        elif isinstance(module, nn.Linear) and name != "head":
+            linear[name] = Channels(tensors, module)
+    if names:
+        return chosen(convolutions | linear, names, "fucdp")
+    if not (found := convolutions or linear):
+        raise ScenarioError('unlearning.methods: "fucdp" prunes channels and hidden units; this model has none')
     return found
 
 
 @CLIENT_TASKS.register("fucdp")
-@torch.no_grad()
 def activations(client: LocalClient, settings: Mapping[str, Any]) -> Update:
-    """Send each convolution's mean channel activations (C, K) by class, and "counts" (K,) of the images behind them."""
-    model, size = client.model.eval(), read(FucdpSettings, settings).batch_size
-    classes = model.head.out_features
-    maps: dict[str, Tensor] = {}
-    sums: dict[str, Tensor] = {}
-    counts = np.bincount(client.samples.labels(client.sample_ids), minlength=classes)
-
-    def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def keep(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            maps[name] = output.relu().mean((2, 3)).double()
-
-        return keep
-
-    with ExitStack() as hooks:
-        for name, layer in convolutions(model).items():
-            hooks.enter_context(layer.output.register_forward_hook(watch(name)))
-        for positions in np.array_split(np.arange(len(client.sample_ids)), -(-len(client.sample_ids) // size)):
-            images, labels = client.take(positions)
-            model(images)
-            by_class = nn.functional.one_hot(labels, classes).double()
-            sums = {name: sums.get(name, torch.zeros(())) + of.T @ by_class for name, of in maps.items()}
-    payload = {name: (of.numpy(force=True) / np.maximum(counts, 1)).astype(np.float32) for name, of in sums.items()}
-    return Update(client.client_id, "statistics", payload | {"counts": counts}, len(client.sample_ids))
+    """Send each layer's mean channel activations (C, K) by class, and "counts" (K,) of the images behind them."""
+    own = read(FucdpSettings, settings)
+    outputs = {name: layer.output for name, layer in prunable(client.model, own.layers).items()}
+    return class_means(client, outputs, channel_activations, own.batch_size)
 
 
-def pooled(updates: Sequence[Update]) -> Weights:
-    """Return the clients' activations as means over the images of all of them, and the "counts" behind those."""
-    counts = np.sum([update.payload["counts"] for update in updates], axis=0)
-    names = [name for name in updates[0].payload if name != "counts"]
-    sums = {name: sum(u.payload[name].astype(np.float64) * u.payload["counts"] for u in updates) for name in names}
-    return {name: of / np.maximum(counts, 1) for name, of in sums.items()} | {"counts": counts}
+def channel_activations(inputs: Tensor, output: Tensor) -> Tensor:
+    """Return (n, C): the mean of every channel's map above zero, or a unit's output above zero."""
+    above = output.relu()
+    return above.mean((2, 3)) if above.ndim == 4 else above
 
 
 def tf_idf(activation: np.ndarray, forgotten: int) -> np.ndarray:
@@ -182,13 +173,12 @@ def highest(scores: Mapping[str, np.ndarray], share: float) -> dict[str, np.ndar
     return chosen
 
 
-def zeroed(weights: Weights, layers: Mapping[str, Convolution], channels: Mapping[str, np.ndarray]) -> Weights:
-    """Return `weights` with everything that belongs to the chosen channels set to zero."""
-    masks = {tensor: channels[name] for name, layer in layers.items() for tensor in layer.tensors}
-    return {name: _without(array, masks[name]) if name in masks else array for name, array in weights.items()}
-
-
-def _without(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    kept = array.copy()
-    kept[rows] = 0
-    return kept
+def channel_masks(weights: Weights, layers: Mapping[str, Channels], channels: Mapping[str, np.ndarray]) -> Weights:
+    """Return, for every tensor of the layers, bool in its shape: what belongs to the `channels` (C,) of each layer."""
+    return {
+        tensor: np.broadcast_to(
+            np.expand_dims(channels[name], tuple(range(1, weights[tensor].ndim))), weights[tensor].shape
+        )
+        for name, layer in layers.items()
+        for tensor in layer.tensors
+    }

@@ -32,7 +32,7 @@ from fedunlearn.aggregation import weighted_mean
 from fedunlearn.federation import DataView, Federation, Weights
 from fedunlearn.randomness import rng
 from fedunlearn.requests import UnlearningRequest
-from fedunlearn.rounds import OrdinaryRounds
+from fedunlearn.rounds import Amend, OrdinaryRounds, as_it_is
 from fedunlearn.settings import Settings
 from fedunlearn.unlearning.base import UNLEARNERS, History, OwnTrunkUnlearner
 from fedunlearn.unlearning.phases import install
@@ -136,10 +136,20 @@ class ShardedRounds(OrdinaryRounds):
 
     shards: tuple[Shard, ...] = ()
 
-    def run(self, federation: Federation, weights: Weights, rounds: int, view: DataView = "retain") -> Weights:
-        """Train every shard for `rounds` rounds; return the mean of their models, which `weights` was before."""
+    def run(
+        self,
+        federation: Federation,
+        weights: Weights,
+        rounds: int,
+        view: DataView = "retain",
+        amend: Amend = as_it_is,
+    ) -> Weights:
+        """Train every shard for `rounds` rounds; return the mean of their models, which `weights` was before.
+
+        The shards' own models are not amended, only the mean that leaves.
+        """
         done = federation.calls // len(self.shards)
-        return self._train(federation, range(len(self.shards)), range(done, done + rounds), view)
+        return self._train(federation, range(len(self.shards)), range(done, done + rounds), view, amend)
 
     def repeat(self, federation: Federation, clients: set[int]) -> Weights:
         """Train the shards of `clients` again, all their rounds on retained data; return the mean of all models."""
@@ -148,16 +158,18 @@ class ShardedRounds(OrdinaryRounds):
         for number in concerned:
             self.shards[number].reset()
         federation.restart()
-        return self._train(federation, concerned, range(done), "retain")
+        return self._train(federation, concerned, range(done), "retain", as_it_is)
 
-    def _train(self, federation: Federation, chosen: Iterable[int], rounds: range, view: DataView) -> Weights:
+    def _train(
+        self, federation: Federation, chosen: Iterable[int], rounds: range, view: DataView, amend: Amend
+    ) -> Weights:
         weights = self._mean(federation, view)
         for number in rounds:
             for place in chosen:
                 federation.calls = number * len(self.shards) + place
                 self.shards[place].train(federation, view)
             federation.calls = (number + 1) * len(self.shards)
-            weights = install(self._mean(federation, view), federation)
+            weights = install(amend(self._mean(federation, view)), federation)
         return weights
 
     def _mean(self, federation: Federation, view: DataView) -> Weights:

@@ -11,7 +11,7 @@ from fedunlearn.defences import DEFENCES, AnswerDefence, ReleaseDefence, Trainin
 from fedunlearn.defences.base import Place
 from fedunlearn.federation import weights_sha256
 from fedunlearn.unlearning.small_federation import SmallFederation
-from tests.defences.workshop import OFF, branch, head, make, occasion
+from tests.defences.workshop import OFF, branch, make, occasion, pruned_head
 
 NAMES = list(DEFENCES)
 
@@ -38,6 +38,11 @@ def test_a_defence_declares_itself(name):
     assert all(field.description for field in defence.Settings.model_fields.values())
 
 
+def features_of_pruned():
+    """Return head inputs (20, 30): the pruned units put nothing out."""
+    return np.random.default_rng(0).random((20, 30)) * (np.arange(30) >= 3)
+
+
 def test_every_defence_can_be_off():
     assert set(OFF) == set(NAMES)
 
@@ -45,10 +50,9 @@ def test_every_defence_can_be_off():
 @pytest.mark.parametrize("name", NAMES)
 def test_off_returns_what_it_was_given(name):
     defence = make(name, **OFF[name])
-    features = np.random.default_rng(0).random((20, 30))
     if isinstance(defence, ReleaseDefence):
-        weights = head()
-        assert defence.release(weights, occasion(features)) is weights
+        weights, masks = pruned_head()
+        assert defence.release(weights, occasion(features_of_pruned(), pruned=masks)) is weights
     elif isinstance(defence, AnswerDefence):
         answers = np.random.default_rng(0).dirichlet(np.ones(10), 5).astype("f4")
         assert defence.answer(answers) is answers
@@ -67,13 +71,13 @@ def test_a_branch_with_everything_off_is_the_undefended_one(small, method, tmp_p
 
 @pytest.mark.parametrize("name", [name for name in NAMES if issubclass(DEFENCES[name], ReleaseDefence)])
 def test_a_release_leaves_the_rest_of_the_model_and_its_input_alone(name):
-    weights, features = head(), np.random.default_rng(0).random((20, 30))
+    (weights, masks), features = pruned_head(), features_of_pruned()
     before = {key: array.copy() for key, array in weights.items()}
-    released = make(name).release(weights, occasion(features))
+    released = make(name).release(weights, occasion(features, pruned=masks))
     assert list(released) == list(weights)
     assert weights_sha256(weights) == weights_sha256(before)
     assert np.array_equal(released["body"], weights["body"])
     assert all(released[key].dtype == array.dtype for key, array in weights.items())
     assert weights_sha256(released) != weights_sha256(weights)
-    again = make(name).release(weights, occasion(features))
+    again = make(name).release(weights, occasion(features, pruned=masks))
     assert weights_sha256(again) == weights_sha256(released)

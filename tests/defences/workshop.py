@@ -17,6 +17,10 @@ OFF = {
     "decoy-class": {"decoys": 0},
     "answer-top1": {"top": 10},
     "rounded-probabilities": {"decimals": 8},
+    "gaussian-obfuscation": {"scale": 0.0},
+    "random-reinit": {"scale": 0.0},
+    "zero-outgoing": {"share": 0.0},
+    "decoy-zeros": {"share": 0.0},
 }
 
 
@@ -32,7 +36,17 @@ def head(classes=10, width=30, seed=0):
     return {"body": draws.normal(size=3), "head.weight": rows.astype("f4"), "head.bias": bias.astype("f4")}
 
 
-def occasion(features=None, classes=(3,), requested=True, seed=0):
+def pruned_head(classes=10, width=30, inputs=20, units=3, seed=0):
+    """Return (weights, masks): a head behind a hidden layer whose first `units` units are pruned."""
+    draws, mask = np.random.default_rng(seed), np.arange(width) < units
+    rows, bias = draws.normal(size=(width, inputs)), draws.normal(size=width)
+    rows[mask], bias[mask] = 0, 0
+    hidden = {"hidden.weight": rows.astype("f4"), "hidden.bias": bias.astype("f4")}
+    masks = {"hidden.weight": np.repeat(mask[:, None], inputs, 1), "hidden.bias": mask}
+    return hidden | head(classes, width, seed), masks
+
+
+def occasion(features=None, classes=(3,), requested=True, seed=0, pruned=None):
     """Return an occasion; `features` (n, d) are what the server's images and noise give."""
     given = np.empty((0, 30)) if features is None else features
     return Occasion(
@@ -41,6 +55,7 @@ def occasion(features=None, classes=(3,), requested=True, seed=0):
         lambda: np.random.default_rng(seed + 100),
         np.random.default_rng(seed),
         lambda weights, kind: given,
+        pruned or {},
     )
 
 

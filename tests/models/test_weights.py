@@ -27,7 +27,7 @@ def test_the_same_generator_gives_the_same_weights_whatever_torch_has_drawn(name
     assert any((first[key] != other[key]).any() for key in first)
 
 
-@pytest.mark.parametrize("name", ["logistic", "mlp", "lenet", "convnet", "resnet18"])
+@pytest.mark.parametrize("name", ["logistic", "mlp", "deep-mlp", "lenet", "convnet", "resnet18"])
 def test_weights_follow_the_defaults_of_pytorch(name: str) -> None:
     model = make(name, **({"width": 16} if name == "resnet18" else {}))
     for module in model.modules():

@@ -134,10 +134,12 @@ def asked(held: Sequence[np.ndarray], label: int, round: int) -> UnlearningReque
 def recorded_run(folder: Path, federation: Federation, rounds: int, extra: int, forget: int, seed: int = 0) -> Tape:
     """Record a trunk, the branch `forgotten` that goes on without a class, and the branch `control`.
 
-    All clients but the last asked for it; before the branches' rounds, clients sent statistics.
+    All clients but the last asked for it; before the branches' rounds, clients sent statistics. On `forgotten`, some
+    of the head is said to have been pruned.
     """
     tape, request = Tape(folder, auxiliary=True), asked(federation.held[:-1], forget, rounds)
     before = federation.run(tape, "trunk", fresh(seed), rounds, seed)
+    masks = {"forgotten": {"head.weight": before["head.weight"] > 0}, "control": {}}
     for branch, held in (("forgotten", without_class(federation.held, forget)), ("control", federation.held)):
         other = Federation(held, federation.kind, federation.rate, federation.batch)
         sent = [Update(client, "statistics", {"counts": np.arange(3.0)}, len(ids)) for client, ids in enumerate(held)]
@@ -152,5 +154,41 @@ def recorded_run(folder: Path, federation: Federation, rounds: int, extra: int, 
             method=branch,
             clients=len(federation.held),
             requests=[request],
+            pruned=masks[branch],
         )
+    return tape
+
+
+def pruned_run(folder: Path, federation: Federation, rounds: int, extra: int, forget: int, seed: int = 0) -> Tape:
+    """Record a trunk and the branch `forgotten`, on which a tenth of the first layer and two of its units are zeroed.
+
+    Clients then train on without the class; after every round the server zeroes the same weights again.
+    """
+    tape, request = Tape(folder), asked(federation.held[:-1], forget, rounds)
+    before = federation.run(tape, "trunk", fresh(seed), rounds, seed)
+    rng = np.random.default_rng(seed)
+    gone = rng.random(before["body.fc1.weight"].shape) < 0.1
+    gone[:2] = True
+    masks = {"body.fc1.weight": gone, "body.fc1.bias": gone.all(axis=1)}
+    zeroed = lambda weights: weights | {name: np.where(m, 0, weights[name]).astype("f4") for name, m in masks.items()}  # noqa: E731
+    other = Federation(without_class(federation.held, forget), federation.kind, federation.rate, federation.batch)
+    weights = after = zeroed(before)
+    for number in range(1, extra + 1):
+        order = Order(number, Task("work", {"learning-rate": other.rate}, other.kind), weights, {})
+        updates, grown = other.round(weights, number, rng)
+        tape.on_round("forgotten", order, updates)
+        tape.on_model("forgotten", number, grown)
+        weights = zeroed(grown)
+        tape.on_model("forgotten", number, weights)
+    tape.mark(
+        "forgotten",
+        request_round=rounds,
+        before=before,
+        after=after,
+        final=weights,
+        method="pruning",
+        clients=len(federation.held),
+        requests=[request],
+        pruned=masks,
+    )
     return tape

@@ -87,6 +87,40 @@ def test_a_control_tells_what_was_filed(tape, member):
         getattr(tape.view(watcher), member)
 
 
+def test_a_mask_is_what_was_pruned_and_where_nothing_was_there_is_none(tape):
+    watcher = Watcher("final-weights", ("mask-known",))
+    masks = tape.view(watcher, "forgotten").pruned()
+    assert {name: mask.dtype for name, mask in masks.items()} == {"head.weight": np.dtype(bool)}
+    np.testing.assert_array_equal(masks["head.weight"], tape.view(Watcher(), "forgotten").before()["head.weight"] > 0)
+    for name in ("control", "trunk"):
+        with pytest.raises(AccessRefused, match=f'branch "{name}" nothing was pruned'):
+            tape.view(watcher, name).pruned()
+    with pytest.raises(AccessRefused, match="mask-known"):
+        tape.view(Watcher(), "forgotten").pruned()
+    with pytest.raises(AccessRefused, match="does not show weights"):
+        tape.view(replace(watcher, access="probabilities"), "forgotten").pruned()
+
+
+@pytest.mark.parametrize("method", ["fucdp", "concept-prune", "finetune"])
+def test_only_methods_that_prune_leave_a_mask(small, tmp_path, method):
+    weights, history = small.trained
+    request, tape = small.request("class"), Tape(tmp_path)
+    federation = branch(small, request)
+    unlearner = UNLEARNERS[method](UNLEARNERS[method].Settings(), 0)
+    final = unlearner(weights, request, federation, history)
+    models = {"before": weights, "after": final, "final": final}
+    tape.mark("branch", request_round=0, requests=[request], clients=4, pruned=federation.pruned, **models)
+    view = tape.view(Watcher("final-weights", ("mask-known",)), "branch")
+    if method == "finetune":
+        with pytest.raises(AccessRefused, match="nothing was pruned"):
+            view.pruned()
+        return
+    for name, mask in view.pruned().items():
+        assert mask.any()
+        np.testing.assert_array_equal(final[name][mask], 0)
+        np.testing.assert_array_equal(final[name][~mask], weights[name][~mask])
+
+
 def test_statistics_come_before_the_round_that_follows_them(tape):
     view = tape.view(AUXILIARY, "forgotten")
     assert view.num_rounds == 5

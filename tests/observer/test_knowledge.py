@@ -46,6 +46,7 @@ ASKED = {  # what is not told by a property: how it is asked
     "shadows": lambda shadows: shadows(2),
     "own_update": lambda own_update: own_update(1),
     "auxiliary": lambda auxiliary: auxiliary(3),
+    "pruned": lambda pruned: pruned(),
 }
 
 

@@ -24,7 +24,9 @@ MEMBERS = {  # how each member is asked, and the capabilities that it takes
     "after": (lambda view: view.after(), {"weights", "before"}),
     "final": (lambda view: view.final(), {"weights"}),
 }
-UNDER_FLAGS = {"request_round", "method", "parties", "scope", "target", "own_client", "own_update", "auxiliary"}
+UNDER_FLAGS = {"request_round", "method", "parties", "scope", "target", "own_client", "own_update", "auxiliary"} | {
+    "pruned"
+}
 
 
 @pytest.fixture(scope="module")

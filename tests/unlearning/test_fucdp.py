@@ -10,7 +10,9 @@ from fedunlearn.errors import ScenarioError
 from fedunlearn.learning import LocalClient
 from fedunlearn.models import load_weights, to_weights
 from fedunlearn.unlearning import UNLEARNERS
-from fedunlearn.unlearning.fucdp import FucdpSettings, activations, convolutions, highest, pooled, tf_idf, zeroed
+from fedunlearn.unlearning.class_statistics import pooled
+from fedunlearn.unlearning.fucdp import FucdpSettings, activations, channel_masks, highest, prunable, tf_idf
+from fedunlearn.unlearning.masks import zeroed
 from fedunlearn.unlearning.small_federation import SmallFederation
 from tests.unlearning.workbench import branch, carried, ids_of, local_client, net_of
 
@@ -60,7 +62,7 @@ def test_nothing_of_the_measuring_stays_in_the_model():
 
 
 def test_a_normalisation_layer_behind_a_convolution_belongs_to_its_channels():
-    plain, normalised = (convolutions(net_of(**model)) for model in ({"name": "lenet"}, RESNET))
+    plain, normalised = (prunable(net_of(**model)) for model in ({"name": "lenet"}, RESNET))
     assert plain["body.conv1"].tensors == ("body.conv1.weight", "body.conv1.bias")
     assert normalised["body.conv1"].tensors == ("body.conv1.weight", "body.norm1.weight", "body.norm1.bias")
     assert normalised["body.stage2.0.shortcut.conv"].tensors[1:] == (
@@ -75,14 +77,14 @@ def test_a_normalisation_layer_behind_a_convolution_belongs_to_its_channels():
 )
 def test_a_pruned_channel_puts_nothing_out(model):
     net = net_of(**model).eval()
-    layers, draws = convolutions(net), np.random.default_rng(4)
+    layers, draws = prunable(net), np.random.default_rng(4)
     weights = {  # gains and biases that are not what they start as
         name: array + draws.random(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
         for name, array in to_weights(net).items()
     }
     rows = {name: len(weights[f"{name}.weight"]) for name in layers}
     chosen = {name: np.arange(count) < count // 2 for name, count in rows.items()}
-    pruned = zeroed(weights, layers, chosen)
+    pruned = zeroed(weights, channel_masks(weights, layers, chosen))
     load_weights(net, pruned)
     outputs = {}
     for name, layer in layers.items():
@@ -111,7 +113,7 @@ def test_accuracy_on_the_class_falls_right_after_pruning_the_highest_and_not_the
     weights, history = small.trained
     request, (pruned,), _ = forget_class(small, recovery_rounds=0)
     forgotten, _ = ids_of(small, request)
-    layers = convolutions(history.model())
+    layers = prunable(history.model())
     count = sum(int((~pruned[f"{name}.weight"].any((1, 2, 3))).sum()) for name in layers)
     assert count == round(FucdpSettings().sparsity * (6 + 16))
 
@@ -119,7 +121,8 @@ def test_accuracy_on_the_class_falls_right_after_pruning_the_highest_and_not_the
     load_weights(everything.model, weights)
     found = pooled([activations(everything, carried(FucdpSettings))])
     scores = {name: -tf_idf(found[name], 1) for name in layers}
-    other_end = zeroed(weights, layers, highest(scores, FucdpSettings().sparsity))
+    lowest = highest(scores, FucdpSettings().sparsity)
+    other_end = zeroed(weights, channel_masks(weights, layers, lowest))
     assert small.accuracy(pruned, forgotten) < small.accuracy(weights, forgotten) - 0.5
     assert small.accuracy(other_end, forgotten) > small.accuracy(weights, forgotten) - 0.1
 
@@ -128,16 +131,64 @@ def test_pruned_channels_stay_zero_through_the_recovery(tmp_path):
     small = SmallFederation(tmp_path, activation="tanh")  # its slope at 0 lets training bring a pruned channel back
     weights, history = small.trained
     _, models, final = forget_class(small)
-    for name, layer in convolutions(history.model()).items():
+    for name, layer in prunable(history.model()).items():
         gone = ~models[0][f"{name}.weight"].any((1, 2, 3))
         assert all(not final[tensor][gone].any() for tensor in layer.tensors)
     assert not np.array_equal(final["head.weight"], weights["head.weight"])
 
 
-def test_a_model_without_convolutions_is_refused(small):
+def test_units_of_hidden_linear_layers_are_channels_where_nothing_else_is_or_where_they_are_named():
+    deep, lenet = net_of(name="deep-mlp", width=6), net_of(name="lenet")
+    assert {name: layer.tensors for name, layer in prunable(deep).items()} == {
+        "body.fc1": ("body.fc1.weight", "body.fc1.bias"),
+        "body.fc2": ("body.fc2.weight", "body.fc2.bias"),
+    }
+    assert list(prunable(lenet)) == ["body.conv1", "body.conv2"]
+    assert list(prunable(lenet, ("body.fc1", "body.conv2"))) == ["body.conv2", "body.fc1"]
+    with pytest.raises(ScenarioError, match=r'options\.fucdp\.layers: "head" is no layer that can be pruned'):
+        prunable(lenet, ("head",))
+
+
+def test_a_units_activation_is_what_it_puts_out_above_zero():
+    client = local_client(net_of(name="deep-mlp", width=6), samples=15)
+    sent = activations(client, carried(FucdpSettings, layers=("body.fc2",))).payload
+    with torch.no_grad():
+        outputs = client.model.features(client.images).numpy()
+    labels = client.labels.numpy()
+    assert sent.keys() == {"body.fc2", "counts"}
+    for label in np.unique(labels):
+        np.testing.assert_allclose(sent["body.fc2"][:, label], outputs[labels == label].mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["mlp", "deep-mlp"])
+def test_a_pruned_unit_is_silent(model):
+    net = net_of(name=model, width=8)
+    layers = prunable(net)
+    last = list(layers)[-1]
+    channels = {name: np.arange(len(to_weights(net)[f"{name}.weight"])) < 3 * (name == last) for name in layers}
+    load_weights(net, zeroed(to_weights(net), channel_masks(to_weights(net), layers, channels)))
+    with torch.no_grad():
+        features = net.features(local_client().images)
+    assert not features[:, :3].any()
+    assert features[:, 3:].any()
+
+
+def test_what_was_pruned_is_remembered(small):
+    weights, history = small.trained
+    request = small.request("class")
+    federation, method = branch(small, request), UNLEARNERS["fucdp"]
+    final = method(method.Settings(recovery_rounds=0), 3)(weights, request, federation, history)
+    assert set(federation.pruned) == {f"body.conv{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
+    for name, mask in federation.pruned.items():
+        assert mask.shape == weights[name].shape
+        assert not final[name][mask].any()
+        assert np.array_equal(final[name][~mask], weights[name][~mask])
+
+
+def test_a_model_without_channels_or_units_is_refused(small):
     weights, history = small.trained
     request = small.request("class")
     method = UNLEARNERS["fucdp"]
-    linear = replace(history, model=lambda: net_of(name="mlp"))
+    linear = replace(history, model=lambda: net_of(name="logistic"))
     with pytest.raises(ScenarioError, match="this model has none"):
         method(method.Settings(), 3)(weights, request, branch(small, request), linear)
