@@ -1,0 +1,1 @@
+"""What was pruned out of a model: can it be put back?"""
