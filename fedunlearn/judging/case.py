@@ -7,10 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fedunlearn.federation import Weights
 from fedunlearn.judging.answers import Answers
 from fedunlearn.judging.class_shares import shares
 from fedunlearn.judging.images import REBUILT_DB
+from fedunlearn.judging.inversion.evaluator import Evaluator
 from fedunlearn.judging.metric import Metric
+from fedunlearn.judging.revival.portraits import Portraits
+from fedunlearn.models import Classifier
+from fedunlearn.observer.recording import When
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,15 @@ class Case:
         request_round: how many rounds came before the first request, in the observer's numbering, also on a control;
             None where nothing was requested.
         flags: what the observer was told.
+        models: returns the true model of the branch before or after the request or at the end; None where the branch
+            has none. None: such models are not at hand, and what needs them is left out.
+        pruned: returns by tensor, bool, what the branch's method pruned; empty where it pruned nothing.
+        classifier: returns a model with given weights, in evaluation mode.
+        unseen: returns the ids of the samples, nobody's training data, on which models are judged.
+        evaluator: returns the judge's own classifier; None: what is judged by it cannot be.
+        portraits: returns what a model with given weights generates of every class, from the same noise each time; None
+            where it only classifies.
+        public: returns the ids of the public samples; None: they are no answer to compare with.
     """
 
     branch: str
@@ -49,6 +63,13 @@ class Case:
     labels: Callable[[np.ndarray], np.ndarray] | None = None
     request_round: int | None = None
     flags: frozenset[str] = frozenset()
+    models: Callable[[When], Weights | None] | None = None
+    pruned: Callable[[], Weights] | None = None
+    classifier: Callable[[Weights], Classifier] | None = None
+    unseen: Callable[[], np.ndarray] | None = None
+    evaluator: Callable[[], Evaluator] | None = None
+    portraits: Callable[[Weights], Portraits | None] | None = None
+    public: Callable[[], np.ndarray] | None = None
 
     def forgotten_classes(self) -> frozenset[int]:
         """Return the classes that the requests of this case ask to forget."""

@@ -5,6 +5,8 @@ from dataclasses import replace
 from fedunlearn.judging.case import Case, Verdict
 from fedunlearn.judging.image_metrics import NAMES as IMAGE_NAMES
 from fedunlearn.judging.metric import NAN, Metric, as_json
+from fedunlearn.judging.score_class_images import NAMES as CLASS_IMAGE_NAMES
+from fedunlearn.judging.score_class_images import score_class_images
 from fedunlearn.judging.score_classes import CONTROL_NAMES, score_classes
 from fedunlearn.judging.score_classes import NAMES as CLASS_NAMES
 from fedunlearn.judging.score_images import score_forgotten_images, score_images
@@ -12,7 +14,17 @@ from fedunlearn.judging.score_labels import NAMES as LABEL_NAMES
 from fedunlearn.judging.score_labels import score_labels
 from fedunlearn.judging.score_membership import NAMES as MEMBERSHIP_NAMES
 from fedunlearn.judging.score_membership import score_membership
-from fedunlearn.observer.findings import Finding, ForgottenClasses, ForgottenImages, LabelCounts, Reconstructions
+from fedunlearn.judging.score_revival import NAMES as REVIVAL_NAMES
+from fedunlearn.judging.score_revival import score_revival
+from fedunlearn.observer.findings import (
+    ClassImages,
+    Finding,
+    ForgottenClasses,
+    ForgottenImages,
+    LabelCounts,
+    Reconstructions,
+    RevivedModel,
+)
 
 METRIC_NAMES: dict[str, tuple[str, ...]] = {
     "labels": LABEL_NAMES,
@@ -20,6 +32,8 @@ METRIC_NAMES: dict[str, tuple[str, ...]] = {
     "forgotten-classes": CLASS_NAMES,
     "membership": MEMBERSHIP_NAMES,
     "forgotten-images": IMAGE_NAMES,
+    "revival": REVIVAL_NAMES,
+    "class-images": CLASS_IMAGE_NAMES,
 }
 
 
@@ -33,6 +47,8 @@ def judge_finding(finding: Finding, case: Case) -> Verdict:
         return judge_failure("labels" if isinstance(finding, LabelCounts) else "images")
     if isinstance(finding, ForgottenImages) and not len(finding.images):
         return judge_failure("forgotten-images")
+    if isinstance(finding, ClassImages) and not len(finding.images):
+        return judge_failure("class-images")
     if isinstance(finding, LabelCounts):
         verdict = score_labels(finding, case)
     elif isinstance(finding, Reconstructions):
@@ -41,6 +57,10 @@ def judge_finding(finding: Finding, case: Case) -> Verdict:
         verdict = score_forgotten_images(finding, case)
     elif isinstance(finding, ForgottenClasses):
         verdict = score_classes(finding, case)
+    elif isinstance(finding, ClassImages):
+        verdict = score_class_images(finding, case)
+    elif isinstance(finding, RevivedModel):
+        verdict = score_revival(finding, case)
     else:
         verdict = score_membership(finding, case)
     return replace(verdict, details=verdict.details | {"notes": as_json(finding.notes)})

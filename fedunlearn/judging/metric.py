@@ -24,13 +24,18 @@ METRICS: Registry[Callable[..., Any]] = Registry("metric")
 
 LOWER_IS_BETTER = frozenset({
     "lpips", "fft2d", "detection-delay", "early-alarms", "request-round-error", "distribution-error",
+    "class-false-positive-rate", "knn-distance", "forgotten-knn-distance", "others-knn-distance", "frechet-judge-cnn",
+})  # fmt: skip
+UNBOUNDED = frozenset({
+    "ssim", "mcc", "lpips", "density", "knn-distance", "forgotten-knn-distance", "others-knn-distance",
+    "frechet-judge-cnn", "ddcs-excess", "vulnerability-rank", "margin-rank",
 })  # fmt: skip
 ROUNDS = frozenset({"detection-delay", "request-round-error"})  # counted in rounds
 
 
 def is_share(name: str) -> bool:
     """Return whether a metric lies between 0 and 1."""
-    return not name.startswith("psnr") and name not in ("ssim", "mcc", "lpips", *ROUNDS)
+    return not name.startswith("psnr") and name not in UNBOUNDED | ROUNDS
 
 
 @dataclass(frozen=True)

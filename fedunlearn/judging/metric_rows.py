@@ -19,6 +19,8 @@ PRIMARY = {
     "forgotten-classes": "top-1",
     "membership": "auc",
     "forgotten-images": "psnr",
+    "revival": "erased-accuracy",
+    "class-images": "attack-accuracy",
 }
 SEVERAL = "exact-set"  # what counts where several classes were forgotten
 
@@ -37,7 +39,11 @@ def metric_rows(group: Group, draws: np.random.Generator) -> Iterable[Row]:
             known = finite(values)
             interval = (interval_of_share if is_share(name) else bootstrap_mean)(known, draws)
             tested = name == main and branch not in CONTROLS
-            against = {"images": baselines, "forgotten-images": np.fmax(baselines, controls)}.get(finds, chances)
+            against = {
+                "images": baselines,
+                "forgotten-images": np.fmax(baselines, controls),
+                "revival": baselines,
+            }.get(finds, chances)
             yield {
                 "group": group.label,
                 "attack": attack,

@@ -13,6 +13,7 @@ import numpy as np
 
 from fedunlearn.judging.alarms import alarm_rows, separation_rows
 from fedunlearn.judging.class_curves import delay_rows, partial_rows
+from fedunlearn.judging.class_image_rows import class_image_rows
 from fedunlearn.judging.columns import Row, attack_rows, ends, finite, mean
 from fedunlearn.judging.forgetting.distributions import distribution_rows
 from fedunlearn.judging.forgetting.margin_store import Margins
@@ -20,6 +21,8 @@ from fedunlearn.judging.groups import Group, Results, group_cells
 from fedunlearn.judging.intervals import bootstrap_mean, holm
 from fedunlearn.judging.metric import finite_or_none, number
 from fedunlearn.judging.metric_rows import forgotten_count, metric_rows
+from fedunlearn.judging.pooling import pooled
+from fedunlearn.judging.revival_rows import revival_rows
 from fedunlearn.randomness import rng
 
 SCHEMA = "fedunlearn-summary/1"
@@ -31,7 +34,9 @@ def summarise(cells: Sequence[Results], margins: Sequence[Margins | None] = ()) 
     Keys: `groups`, `rows` (one per group, attack, branch, metric), `alarms` (false alarms on the controls),
     `separation` (AUC of request against control by the attack's highest score), `delays` (share detected by round
     since the request), `partial` (scores by the share that a request names, where the matrix varies it), `accuracy`
-    (of the branches), `distributions` (of the branches' margins against the retrained models' over training seeds).
+    (of the branches), `distributions` (of the branches' margins against the retrained models' over training seeds),
+    `revivals` (models before pruning, pruned and revived), `class_images` (claimed pictures, forgotten classes apart);
+    in both, groups that differ only in which class is to be forgotten are one.
 
     Args:
         cells: the results.
@@ -53,6 +58,8 @@ def summarise(cells: Sequence[Results], margins: Sequence[Margins | None] = ()) 
         "partial": partial_rows(groups, draws),
         "accuracy": [row for group in groups for row in _accuracy_rows(group, draws)],
         "distributions": list(distribution_rows(cells, margins)) if margins else [],
+        "revivals": [row for group in pooled(groups) for row in revival_rows(group, draws)],
+        "class_images": [row for group in pooled(groups) for row in class_image_rows(group, draws)],
     }
 
 
