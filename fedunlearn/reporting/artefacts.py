@@ -18,6 +18,7 @@ FOLDER = "artefacts"
 SIDE = 112  # pixels: smaller images are enlarged until a person can see them
 GAP = 4
 WIDEST = 20  # images in a strip
+PORTRAITS = "portraits-"  # what a model generated of each class, by model
 FRAME = np.array([213, 94, 0], np.uint8)  # around what is marked
 
 
@@ -61,7 +62,19 @@ def save_verdict(folder: Path, name: str, verdict: Verdict) -> tuple[dict[str, A
     if "prototypes" in verdict.arrays:
         strip = marked_strip(verdict.arrays["prototypes"], details["true"] if not details["control"] else ())
         pictures.append(_store(folder, f"{name}-prototypes.png", png(strip)))
+    if "claimed" in verdict.arrays:
+        pictures.append(_store(folder, f"{name}-claimed.png", png(claimed_strip(verdict))))
+    if any(name.startswith(PORTRAITS) for name in verdict.arrays):
+        pictures.append(save_images(folder, f"{name}-portraits", portrait_rows(verdict.arrays)))
     return details, pictures
+
+
+def portrait_rows(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Return what models generated, a row per class, and model after model with a gap between them."""
+    grids = [array for name, array in arrays.items() if name.startswith(PORTRAITS)]
+    gap = np.ones_like(grids[0][:, :1])
+    parts = [part for grid in grids for part in (gap, grid)][1:]
+    return list(np.concatenate(parts, axis=1))
 
 
 @dataclass(frozen=True)
@@ -125,10 +138,28 @@ def grid(rows: Sequence[np.ndarray]) -> np.ndarray:
     return canvas
 
 
-def marked_strip(images: np.ndarray, marked: Collection[int]) -> np.ndarray:
-    """Return images (n, C, H, W) side by side as one uint8 array (height, width, 3), the marked ones framed."""
+def claimed_strip(verdict: Verdict) -> np.ndarray:
+    """Return the first claimed picture of each class above the private sample next to it; forgotten classes framed.
+
+    Of the models before the request and on the controls nothing was forgotten, and none is framed.
+    """
+    labels, details = verdict.arrays["claimed-labels"], verdict.details
+    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)]
+    gone = () if details["control"] else details["forgotten-classes"]
+    marked = [place for place, row in enumerate(first) if labels[row] in gone]
+    return marked_strip(verdict.arrays["claimed"][first], marked, verdict.arrays["nearest"][first])
+
+
+def marked_strip(images: np.ndarray, marked: Collection[int], below: np.ndarray | None = None) -> np.ndarray:
+    """Return images (n, C, H, W) side by side as one uint8 array (height, width, 3), the marked ones framed.
+
+    Args:
+        images: the strip; the first `WIDEST` are shown.
+        marked: which are framed.
+        below: what goes below each.
+    """
     shown = images[:WIDEST]
-    canvas = grid([shown])
+    canvas = grid([shown] if below is None else [shown, below[:WIDEST]])
     width = pixels(shown[0]).shape[1] + GAP
     for k in (k for k in marked if k < len(shown)):
         frame = canvas[:, k * width : (k + 1) * width + GAP]

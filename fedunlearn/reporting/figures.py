@@ -16,7 +16,9 @@ from fedunlearn.reporting.artefacts import load_arrays
 from fedunlearn.reporting.bars import histograms, paired_bars
 from fedunlearn.reporting.class_figures import Panel, Prototypes, class_panels, prototypes, short_names
 from fedunlearn.reporting.galleries import Gallery, galleries
+from fedunlearn.reporting.inversion_galleries import ClaimGallery, claim_galleries
 from fedunlearn.reporting.picture_words import PICTURES, most_exposed_first, source_of, threshold
+from fedunlearn.reporting.portraits import Album, albums
 
 Row = Mapping[str, Any]
 
@@ -33,6 +35,8 @@ class Figure:
         source: where the labels came from that it used for them.
         threshold: PSNR in dB from which on they count as rebuilt.
         prototypes: its pictures of the classes, empty unless it makes some.
+        claims: what it claims to be pictures of the classes, empty unless it looks for those.
+        albums: what the models generate, empty unless it revives models that do.
     """
 
     attack: str
@@ -43,6 +47,8 @@ class Figure:
     source: str = ""
     threshold: str = ""
     prototypes: tuple[Prototypes, ...] = ()
+    claims: tuple[ClaimGallery, ...] = ()
+    albums: tuple[Album, ...] = ()
 
 
 def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
@@ -66,8 +72,12 @@ def figures(folder: Path, results: Mapping[str, Any]) -> list[Figure]:
         elif finds == "forgotten-classes":
             made = prototypes(folder, done, names)
             drawn.append(Figure(attack, finds, sentence, class_panels(done, names), prototypes=made))
-        else:
+        elif finds == "membership":
             drawn.append(Figure(attack, finds, sentence, _member_panels(folder, done)))
+        elif finds == "class-images":
+            drawn.append(Figure(attack, finds, sentence, claims=claim_galleries(folder, done, names)))
+        else:  # the table of the revived models tells the rest
+            drawn.append(Figure(attack, finds, sentence, albums=albums(folder, done)))
     return drawn
 
 

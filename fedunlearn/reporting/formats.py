@@ -8,9 +8,13 @@ DASH = "\u2013"
 _SHARES = (
     "irec", "exact", "le-acc", "ln-acc", "rebuilt-share", "identification-rate", "top-1", "exact-set", "alarm",
     "detected", "detected-within-1", "early-alarms", "balanced-accuracy", "false-alarm", "per-class-accuracy",
-    "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy",
+    "tpr-at-1-fpr", "tpr-at-10-fpr", "best-balanced-accuracy", "class-false-positive-rate", "class-precision",
+    "mask-precision", "mask-recall", "attack-accuracy-5", "precision", "recall", "vulnerability-top", "margin-top",
 )  # fmt: skip
+_SHARES_OF_A_PART = ("accuracy", "coverage", "vulnerable-share")  # also of what was forgotten, of the others, ...
 _DISTANCES = ("lpips", "fft2d")
+_SCORES_OF_SAMPLES = ("ddcs-surrogate", "ddcs-excess")
+_FEATURE_DISTANCES = ("knn-distance", "frechet-judge-cnn")  # of any size
 
 
 def percent(value: float | None) -> str:
@@ -34,9 +38,11 @@ def amount(metric: str, value: float | None) -> str:
     """
     if value is None:
         return DASH
-    if metric in _SHARES or metric.endswith("accuracy"):
+    if metric in _SHARES or metric.endswith(_SHARES_OF_A_PART):
         return percent(value)
-    if metric in _DISTANCES:
+    if metric.endswith(_FEATURE_DISTANCES):
+        return f"{value:.3g}"
+    if metric in _DISTANCES or metric.endswith(_SCORES_OF_SAMPLES):
         return f"{value:.3f}"
     if metric in ROUNDS:
         return f"{value:.3g} rounds"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fedunlearn.judging.references import label_of, labels_of
-from fedunlearn.names import CONTROLS, PROBE
+from fedunlearn.judging.revival_rows import is_control, revived_rightly
+from fedunlearn.names import CONTROLS, PROBE, TRUNK
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.leakage import UNIFORM
 from fedunlearn.reporting.picture_words import most_exposed_first, source_of
 from fedunlearn.reporting.table import HEADLINE
 
 Results = Mapping[str, Any]
+ERASED = "erased-accuracy"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,31 @@ def tiles(results: Results) -> list[Tile]:
         oracle = formats.amount("auc", row["metrics"]["auc"]["oracle"])
         note = f"AUC for who was forgotten, after {row['branch']}; retrained {oracle}, guessing 0.50"
         found.append(Tile("membership", formats.amount("auc", words.value(row, "auc")), note))
+    found += [_revived(of("revival"), rows)] if "revival" in first else []
+    found += [_inverted(of("class-images"))] if "class-images" in first else []
     return found
+
+
+def _revived(own: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Tile:
+    """Return how much of an erased class is called again, and what a control reaches on the same branch."""
+    row = next((row for row in own if words.value(row, ERASED) is not None), own[0])
+    beside = [other for other in rows if other["branch"] == row["branch"] and is_control(other)]
+    rightly = lambda other: revived_rightly(*(words.value(other, name) for name in (ERASED, "class-precision")))  # noqa: E731
+    best = words.value(max(beside, key=rightly), ERASED) if beside else None
+    metric = row["metrics"][ERASED]
+    note = f"of the erased class called right again after {row['branch']} (n = {metric['n']}); "
+    note += f"pruned {formats.percent(metric['baseline'])}, best control {formats.percent(best)}"
+    return Tile("revival", formats.percent(metric["value"]), note)
+
+
+def _inverted(own: Sequence[Mapping[str, Any]]) -> Tile:
+    """Return how many pictures show their class, and what the retrained model shows."""
+    row = next((row for row in own if words.value(row, "attack-accuracy") is not None), own[0])
+    metric, near = row["metrics"]["attack-accuracy"], row["metrics"]["coverage"]
+    where = "before forgetting" if row["branch"] == TRUNK else f"after {row['branch']}"
+    note = f"of {metric['n']} pictures show their class {where}, retrained {formats.percent(metric['oracle'])}; "
+    note += f"they cover {formats.percent(near['value'])} of {near['n']} private samples"
+    return Tile("pictures of classes", formats.percent(metric["value"]), note)
 
 
 def _rebuilt(row: Mapping[str, Any]) -> str:

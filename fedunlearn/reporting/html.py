@@ -18,10 +18,13 @@ from fedunlearn.reporting.charts import Estimate, forest
 from fedunlearn.reporting.class_blocks import FINDS, Block, blocks, in_blocks
 from fedunlearn.reporting.class_charts import delay_charts, partial_charts
 from fedunlearn.reporting.class_heat import FEWEST, caption, heat
+from fedunlearn.reporting.inversions import SURROGATE, inversions
 from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import figures
+from fedunlearn.reporting.model_tables import inversion_page, overview_page, revival_page
 from fedunlearn.reporting.page import page
 from fedunlearn.reporting.picture_words import label_source
+from fedunlearn.reporting.revivals import ORACLE, revivals
 from fedunlearn.reporting.suite import Suite, suites
 from fedunlearn.reporting.suite_columns import columns, reading, rows
 from fedunlearn.reporting.suite_picture import picture
@@ -64,6 +67,11 @@ def render(folders: Sequence[Path], cells: Sequence[Results], summary: Mapping[s
         suites=[_methods(suite) for suite in found],
         glossary=_glossary(cells),
         blocks=[_block(block) for block in found_blocks],
+        revivals=[revival_page(revival, place) for place, revival in enumerate(revivals(seen))],
+        inversions=[inversion_page(inversion, place) for place, inversion in enumerate(inversions(seen))],
+        overviews=overview_page(inversions(seen)),
+        mark=ORACLE,
+        surrogate=SURROGATE,
         delays=delay_charts(trials),
         partials=partial_charts(trials),
         few=FEW,

@@ -13,8 +13,12 @@ from fedunlearn.judging.summary import summarise, write_summary
 from fedunlearn.reporting.class_blocks import blocks
 from fedunlearn.reporting.class_heat import write_heat
 from fedunlearn.reporting.html import render
+from fedunlearn.reporting.inversions import inversions, parted
 from fedunlearn.reporting.leakage import write_leakage
+from fedunlearn.reporting.pair_bars import write_pair_bars
 from fedunlearn.reporting.results import cell_folders, read_results
+from fedunlearn.reporting.revival_charts import revival_bars
+from fedunlearn.reporting.revivals import revivals
 from fedunlearn.reporting.suite import records, suites
 from fedunlearn.reporting.suite_picture import write_pictures
 from fedunlearn.reporting.table import print_results
@@ -26,8 +30,8 @@ PLAIN_WIDTH = 120  # columns of a table that goes to a file or a pipe
 def publish(run: Path, console: Console | None = None) -> Path:
     """Write report.html, print the table, return the report's path.
 
-    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv, a suite of methods
-    and a matrix of attacks on the forgotten class their pictures.
+    A matrix gets summary.json and summary.csv as well, a run with probes leakage.csv, a suite of methods,
+    a matrix of attacks on the forgotten class, revivals (revival.svg) and pictures of classes (inversion.svg) theirs.
 
     Args:
         run: a folder with results.json or with cells/*/results.json.
@@ -44,6 +48,9 @@ def publish(run: Path, console: Console | None = None) -> Path:
         write_summary(run, summary, records(methods))
     write_pictures(run, methods)
     write_heat(run, blocks(summary))
+    seen = summary or summarise(cells)
+    write_pair_bars(run, "revival", [revival_bars(revival) for revival in revivals(seen) if not revival.quiet])
+    write_pair_bars(run, "inversion", list(filter(None, map(parted, inversions(seen)))))
     write_leakage(run, cells, summary)
     report = run / REPORT
     temporary = run / (REPORT + ".part")

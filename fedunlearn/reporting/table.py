@@ -13,26 +13,32 @@ from rich.text import Text
 
 from fedunlearn.judging.groups import cell_labels
 from fedunlearn.judging.references import label_of, labels_of
+from fedunlearn.judging.summary import summarise
 from fedunlearn.names import CONTROLS, PROBE
 from fedunlearn.reporting import formats, words
 from fedunlearn.reporting.class_blocks import FINDS, in_blocks
 from fedunlearn.reporting.class_table import class_tables
 from fedunlearn.reporting.distributions import distribution_tables
+from fedunlearn.reporting.inversion_table import inversion_tables
 from fedunlearn.reporting.leakage import leakages
 from fedunlearn.reporting.leakage_table import leakage_tables
 from fedunlearn.reporting.picture_words import PICTURES, counting, label_source, more, source_of
+from fedunlearn.reporting.revival_table import revival_tables
 from fedunlearn.reporting.suite import suites
 from fedunlearn.reporting.suite_table import suite_tables
 
 SHOWN_CELLS = 8  # more are told by their summary alone
 WIDE = 110  # characters; a narrower terminal gets fewer columns
 ATTACK = 24  # characters of an attack's name in a table of many columns
+OWN_TABLES = ("revival", "class-images")  # of all models beside each other
 HEADLINE = {
     "labels": ("irec", "exact"),
     "images": ("rebuilt-share", "psnr"),
     "forgotten-classes": ("top-1",),
     "membership": ("auc",),
     "forgotten-images": ("rebuilt-share", "psnr"),
+    "revival": ("erased-accuracy", "retained-accuracy"),
+    "class-images": ("attack-accuracy", "coverage", "ddcs-surrogate"),
 }
 TOPICS = {
     "labels": "labels",
@@ -40,6 +46,8 @@ TOPICS = {
     "forgotten-classes": "forgotten class",
     "membership": "membership",
     "forgotten-images": "forgotten pictures",
+    "revival": "revival",
+    "class-images": "pictures of classes",
 }
 
 
@@ -65,6 +73,9 @@ def print_results(cells: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
                 console.print(table)
         for part in class_tables(summary, console.width) if crowded else ():
             console.print(part)
+    seen = summary or summarise(cells)
+    for part in (*revival_tables(seen, console.width), *inversion_tables(seen, console.width)):
+        console.print(part)
     for part in suite_tables(found, console.width):
         console.print(part)
     for part in distribution_tables(summary, console.width):
@@ -99,7 +110,7 @@ def _cell(label: str, results: Mapping[str, Any], *, wide: bool) -> RenderableTy
     parts: list[RenderableType] = [_story(results)]
     if not suites([results]):  # many methods have a table of their own
         parts += [Text(), _branches(results, wide)]
-    if any(not row["branch"].startswith(PROBE) for row in results["attacks"]):
+    if any(_scored(row) for row in results["attacks"]):
         parts += [Text(), _attacks(results, wide)]
         if beside := _beside_pictures(results):
             parts += [Text(), beside]
@@ -139,6 +150,11 @@ def _branches(results: Mapping[str, Any], wide: bool) -> Table:
     return table
 
 
+def _scored(row: Mapping[str, Any]) -> bool:
+    """Return whether a row is not shown in a table of its own kind."""
+    return row["finds"] not in OWN_TABLES and not row["branch"].startswith(PROBE)
+
+
 def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
     compared = ("chance", "no attack", "control", "retrained") if wide else ("no attack", "control")
     table = _table("The observer's score", (), (), 2 if wide else 1)
@@ -148,7 +164,7 @@ def _attacks(results: Mapping[str, Any], wide: bool) -> Table:
     rows = results["attacks"]
     before = None
     for label, row in zip(labels_of(rows), rows, strict=True):
-        if row["branch"].startswith(PROBE):
+        if not _scored(row):
             continue
         if before != (label, row["observer"]):
             table.add_row(f"[cyan]{escape(label)}")
@@ -189,7 +205,7 @@ def _rates(summary: Mapping[str, Any], wide: bool, *, crowded: bool) -> Table:
     table = _table("Over all cells", ("cells", "attack", "after: measure"), columns, 2 if wide else 1)
     table.columns[1].no_wrap, table.columns[1].max_width = False, ATTACK
     for row in headline_rows(summary):
-        if crowded and row["finds"] == FINDS:
+        if (crowded and row["finds"] == FINDS) or row["finds"] in OWN_TABLES:
             continue
         metric = row["metric"]
         p = formats.DASH if row["p_holm"] is None else f"{row['p_holm']:.2g}"

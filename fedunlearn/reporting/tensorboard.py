@@ -20,11 +20,23 @@ from fedunlearn.judging import AttackRow, Verdict
 from fedunlearn.judging.groups import cell_label
 from fedunlearn.judging.references import labels_of
 from fedunlearn.judging.summary import summarise
-from fedunlearn.reporting.artefacts import batches, grid, marked_strip, picture_rows
+from fedunlearn.reporting.artefacts import (
+    PORTRAITS,
+    batches,
+    claimed_strip,
+    grid,
+    marked_strip,
+    picture_rows,
+    portrait_rows,
+)
 from fedunlearn.reporting.class_blocks import FINDS, METRICS, blocks
 from fedunlearn.reporting.class_pictures import block_picture, score_picture
 from fedunlearn.reporting.heat import confusion_picture
+from fedunlearn.reporting.inversions import inversions, parted
+from fedunlearn.reporting.pair_picture import pair_picture
 from fedunlearn.reporting.picture_words import counting, label_source
+from fedunlearn.reporting.revival_charts import revival_bars
+from fedunlearn.reporting.revivals import revivals
 from fedunlearn.reporting.sketch import CountSketch, change
 from fedunlearn.reporting.table import HEADLINE
 
@@ -169,6 +181,9 @@ class Board:
                 self._writer.add_image(tag, picture, batch.entry.get("round", 0), dataformats="HWC")
         if row.finds == FINDS:
             self._forgotten_class(place, row, verdict)
+        if "claimed" in verdict.arrays:
+            self._writer.add_image(f"{place}/claimed/{row.branch}", claimed_strip(verdict), dataformats="HWC")
+        self._revived(place, row, verdict)
         if beside := "; ".join(
             filter(None, [label_source(verdict.details.get("label-source")), counting({"details": verdict.details})])
         ):
@@ -188,6 +203,30 @@ class Board:
         if "prototypes" in verdict.arrays:
             strip = marked_strip(verdict.arrays["prototypes"], marked)
             self._writer.add_image(f"{place}/prototypes/{row.branch}", strip, dataformats="HWC")
+
+    def _revived(self, place: str, row: AttackRow, verdict: Verdict) -> None:
+        """Show a revival as steps, 0 before pruning, 1 pruned, 2 revived, and how its signs settled round by round."""
+        for step, answers in enumerate(verdict.details.get("stages", {}).values()):
+            for name, value in answers.items():
+                if value is not None:
+                    self._writer.add_scalar(f"{place}/steps/{name}/{row.branch}", value, step)
+        if any(name.startswith(PORTRAITS) for name in verdict.arrays):
+            picture = grid(portrait_rows(verdict.arrays))
+            self._writer.add_image(f"{place}/portraits/{row.branch}", picture, dataformats="HWC")
+        for layer, shares in (verdict.details.get("notes") or {}).get("agreement", {}).items():
+            for watched, share in enumerate(shares, start=1):
+                self._writer.add_scalar(f"{place}/settled/{_slug(layer)}/{row.branch}", share, watched)
+
+    def models(self, results: Mapping[str, Any]) -> None:
+        """Show revived models, and the pictures that attacks make of classes, beside what they are held against."""
+        summary = summarise([results])
+        charts = {"revival": [revival_bars(revival) for revival in revivals(summary)]}
+        charts["class-images"] = list(filter(None, map(parted, inversions(summary))))
+        for kind, drawn in charts.items():
+            for chart in drawn:
+                tag = f"attack/{kind}/{_slug(chart.of)}"
+                self._writer.add_image(tag, pair_picture(chart), dataformats="HWC")
+                self._writer.add_text(tag, f"orange: {chart.keys[0]}; blue: {chart.keys[1]}. {chart.caption}")
 
     def classes(self, results: Mapping[str, Any]) -> None:
         """Show which attack found the forgotten class after which method, beside its false alarms."""

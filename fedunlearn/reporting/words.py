@@ -8,7 +8,7 @@ from typing import Any
 from fedunlearn.judging.metric_rows import PRIMARY
 from fedunlearn.judging.references import label_of
 from fedunlearn.names import CONTROLS, PROBE, TRUNK
-from fedunlearn.reporting import class_words, picture_words
+from fedunlearn.reporting import class_words, inversion_words, picture_words, revival_words
 from fedunlearn.reporting.formats import amount, listed, names_of, percent
 from fedunlearn.reporting.picture_words import PICTURES, no_answer, source_of
 
@@ -43,7 +43,8 @@ BRANCHES = {
     "absent": "nothing requested, the clients that hold the class stay away",
 }
 SAID = 6  # branches of which a sentence tells the accuracy
-SPELLING = {"irec": "IRec", "psnr": "PSNR", "top-1": "top-1", "auc": "AUC"}
+SPELLING = {"irec": "IRec", "psnr": "PSNR", "top-1": "top-1", "auc": "AUC", "erased-accuracy": "erased accuracy",
+            "attack-accuracy": "attack accuracy"}  # fmt: skip
 
 
 def class_names(results: Results) -> list[str]:
@@ -99,7 +100,11 @@ def _found(finds: str, rows: Sequence[Row], names: Sequence[str]) -> str:
         return " ".join(picture_words.images(row) for row in rows)
     if finds == "forgotten-images":
         return picture_words.forgotten_images(rows)
-    return class_words.forgotten_classes(rows, names) if finds == "forgotten-classes" else _membership(rows)
+    if finds == "forgotten-classes":
+        return class_words.forgotten_classes(rows, names)
+    if finds == "revival":
+        return revival_words.revived(rows)
+    return inversion_words.shown(rows) if finds == "class-images" else _membership(rows)
 
 
 def _over_probes(finds: str, rows: Sequence[Row]) -> str:

@@ -1,8 +1,11 @@
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.reporting import synthetic, synthetic_probes, synthetic_suite
+from fedunlearn.reporting import publish
+from tests.reporting import synthetic, synthetic_models, synthetic_probes, synthetic_suite
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +31,24 @@ def probed(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def probed_matrix(tmp_path_factory) -> Path:
     return synthetic_probes.matrix_run(tmp_path_factory.mktemp("probed-matrix"))
+
+
+@pytest.fixture(scope="session")
+def attacked(tmp_path_factory) -> Path:
+    """One run in which pruned models were revived and pictures of classes were made."""
+    return synthetic_models.single_run(tmp_path_factory.mktemp("attacked"))
+
+
+@pytest.fixture(scope="session")
+def attacked_seeds(tmp_path_factory, attacked) -> Path:
+    return synthetic_models.matrix_run(tmp_path_factory.mktemp("attacked-seeds"), attacked)
+
+
+@pytest.fixture(scope="session")
+def attacked_pages(attacked, attacked_seeds) -> list[str]:
+    """The reports of both, published."""
+    console = Console(file=io.StringIO(), width=120)
+    return [publish(run, console).read_text(encoding="utf-8") for run in (attacked, attacked_seeds)]
 
 
 @pytest.fixture(scope="module")

@@ -46,6 +46,7 @@ def events(tmp_path):
         failed = {"auc": Metric(np.nan, 6)}
         board.attack(AttackRow("population", "server", "updates", "retrain", "membership", failed), scores)
         board.scenario('title = "a"', {"python": "3.11"})
+        board.models(results)  # of which there are none
         board.hparams(results)
     return read(tmp_path / "board")
 

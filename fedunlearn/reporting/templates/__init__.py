@@ -2,7 +2,7 @@
 
 from jinja2 import DictLoader
 
-from fedunlearn.reporting.templates import classes, parts, report, style, suite
+from fedunlearn.reporting.templates import classes, inversion, parts, report, revival, style, suite
 
 LOADER = DictLoader(
     {
@@ -10,6 +10,8 @@ LOADER = DictLoader(
         "parts.html": parts.TEXT,
         "suite.html": suite.TEXT,
         "classes.html": classes.TEXT,
+        "revival.html": revival.TEXT,
+        "inversion.html": inversion.TEXT,
         "report.css": style.TEXT,
     }
 )

@@ -1,6 +1,7 @@
 """The macros that the page is made of."""
 
 TEXT = r"""
+{% from "inversion.html" import claims with context %}
 {% macro short_story(page) %}
 <article class="card">
   <h3><a href="#{{ page.key }}">{{ page.label }}</a></h3>
@@ -55,7 +56,9 @@ TEXT = r"""
 
 {% if page.figures %}
 <h3>What it found</h3>
-{% for figure in page.figures %}{{ found(figure) }}{% endfor %}
+{% for figure in page.figures if figure.finds != "revival" or figure.albums %}{{ found(figure) }}{% endfor %}
+{% set revived = page.figures | selectattr("finds", "equalto", "revival") | rejectattr("albums") | list %}
+{% if revived %}<details><summary>What was pruned: {{ revived | length }} attacks in words</summary>{% for figure in revived %}{{ found(figure) }}{% endfor %}</details>{% endif %}
 {% endif %}
 
 {% if page.scores %}
@@ -96,7 +99,7 @@ TEXT = r"""
 {% endmacro %}
 
 {% macro found(figure) %}
-<h4>{{ {"labels": "Labels", "images": "Pictures", "forgotten-classes": "The forgotten class", "membership": "Who was forgotten", "forgotten-images": "The forgotten pictures"}[figure.finds] }}: {{ figure.attack }}</h4>
+<h4>{{ {"labels": "Labels", "images": "Pictures", "forgotten-classes": "The forgotten class", "membership": "Who was forgotten", "forgotten-images": "The forgotten pictures", "revival": "What was pruned", "class-images": "Pictures of classes"}[figure.finds] }}: {{ figure.attack }}</h4>
 <p>{{ figure.sentence }}</p>
 {% if figure.galleries %}
 {% for gallery in figure.galleries[:6] %}{{ shelf(gallery) }}{% endfor %}
@@ -108,6 +111,8 @@ TEXT = r"""
 {% if figure.prototypes[4:] %}<details><summary>{{ figure.prototypes | length - 4 }} more branches</summary>{% for shelf in figure.prototypes[4:] %}{{ classes(shelf) }}{% endfor %}</details>{% endif %}
 <p class="soft">What the attack takes for a typical picture of each class; framed: the forgotten class, marked after the fact. Dashed: controls, where none was forgotten.</p>
 {% endif %}
+{% for album in figure.albums %}{{ portraits(album) }}{% endfor %}
+{% if figure.claims %}{{ claims(figure.claims) }}{% endif %}
 {% if figure.panels %}
 <div class="panels">{% for panel in figure.panels[:6] %}{{ small(panel) }}{% endfor %}</div>
 {% if figure.panels[6:] %}<details><summary>{{ figure.panels | length - 6 }} more</summary><div class="panels">{% for panel in figure.panels[6:] %}{{ small(panel) }}{% endfor %}</div></details>{% endif %}
@@ -115,6 +120,13 @@ TEXT = r"""
 {% if figure.finds == "forgotten-classes" %}<p class="soft">One bar per class, all panels on the same scale; higher means "more likely forgotten". <span class="key" style="background: var(--c2)"></span>truly forgotten, marked after the fact. Dashed panels are controls, where there is nothing to find. Of class shares: <span class="key" style="background: var(--c5); opacity: .6"></span>of what was forgotten <span class="key" style="background: var(--c1)"></span>claimed.</p>{% endif %}
 {% if figure.finds == "membership" %}<p class="soft">Scores of <span class="key" style="background: var(--c2)"></span>forgotten samples and <span class="key" style="background: var(--c1)"></span>samples never trained on. Where the two lie on each other, nothing leaks.</p>{% endif %}
 {% endif %}
+{% endmacro %}
+
+{% macro portraits(album) %}
+<figure class="shelf{% if album.quiet %} quiet{% endif %}">
+<figcaption>{{ album.heading }}{% if not album.quiet %}; framed: what was to be forgotten{% endif %}. All models begin with the same noise.</figcaption>
+<div class="albums">{% for caption, picture in album.models %}<div><img src="{{ picture }}" alt="images generated {{ caption }}"><span>{{ caption }}</span></div>{% endfor %}</div>
+</figure>
 {% endmacro %}
 
 {% macro classes(shelf) %}

@@ -4,6 +4,8 @@ TEXT = r"""
 {% from "parts.html" import short_story, cell, summary_tables, probes, how_to_read with context %}
 {% from "suite.html" import methods with context %}
 {% from "classes.html" import forgotten_classes with context %}
+{% from "revival.html" import revived with context %}
+{% from "inversion.html" import inverted with context %}
 <!doctype html>
 <html lang="en">
 <head>
@@ -22,6 +24,8 @@ TEXT = r"""
   <nav>
     {% if summary %}<a href="#summary">Over all {{ cells }} cells</a>{% endif %}
     {% if blocks or delays or partials %}<a href="#classes">Which class was forgotten?</a>{% endif %}
+    {% if revivals %}<a href="#revival">What was pruned</a>{% endif %}
+    {% if inversions %}<a href="#inversion">Pictures of classes</a>{% endif %}
     {% if suites %}<a href="#methods">The methods</a>{% endif %}
     {% if tables %}<a href="#probes">Probes</a>{% endif %}
     {% for page in pages %}<a href="#{{ page.key }}">{{ page.label }}</a>{% endfor %}
@@ -35,6 +39,8 @@ TEXT = r"""
 </section>
 {% endif %}
 {% if blocks or delays or partials %}{{ forgotten_classes(blocks, delays, partials) }}{% endif %}
+{% if revivals %}{{ revived(revivals) }}{% endif %}
+{% if inversions %}{{ inverted(inversions, overviews) }}{% endif %}
 {% if summary %}{{ summary_tables(summary) }}{% endif %}
 {% if suites %}{{ methods(suites) }}{% endif %}
 {% if tables %}{{ probes(tables) }}{% endif %}

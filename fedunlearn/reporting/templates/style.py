@@ -72,13 +72,16 @@ ul.sees li.no::before { content: "\2013"; color: var(--soft); }
 .pairs.small { grid-template-columns: repeat(auto-fill, minmax(70px, 1fr)); gap: 8px 14px; }
 .pair.forgotten img { outline: 3px solid var(--c2); outline-offset: 1px; }
 .pair.mean { padding-left: 12px; border-left: 2px solid var(--rule); }
+.albums { display: grid; grid-template-columns: repeat(auto-fill, minmax(190px, 1fr)); gap: 14px; margin: 8px 0; }
+.albums img { width: 100%; display: block; border-radius: 5px; border: 1px solid var(--rule); }
+.albums span { font-size: 13px; color: var(--soft); display: block; text-align: center; }
 .shelf { margin: 10px 0 16px; }
 .shelf.quiet { border: 1px dashed var(--rule); border-radius: 10px; padding: 8px 14px; }
 .shelf .pairs { margin: 6px 0 8px; }
 table.dense { font-size: 13px; }
 table.dense th, table.dense td { padding: 4px 10px 4px 0; }
 table.dense .soft { font-size: inherit; }
-.spread { color: var(--soft); font-size: .88em; }
+.spread { color: var(--soft); font-size: .88em; font-weight: 400; }
 table.dense th { white-space: normal; vertical-align: bottom; }
 .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(300px, 1fr)); gap: 14px 24px; margin: 14px 0; }
 .panel { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 12px 14px 10px; }
@@ -135,6 +138,7 @@ DRAWINGS = r"""
 .aim { stroke: var(--c3); stroke-width: 1.4; stroke-dasharray: 5 4; stroke-opacity: .8; }
 .name { font-size: 12px; fill: var(--ink); paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; }
 .name.strong { font-weight: 600; }
+.halo { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-linejoin: round; }
 .paper { fill: var(--paper); }
 .heading { font-size: 17px; font-weight: 600; fill: var(--ink); }
 svg text { font-family: var(--letters); }
