@@ -114,6 +114,10 @@ def check(scenario: Scenario) -> None:
     observers = {observer.name: observer for observer in scenario.observers}
     for number, attack in enumerate(scenario.attacks):
         _check_attack(number, attack, observers[attack.observer])
+        finds, generates = registry("attacks")[attack.name].finds, scenario.model.name == "diffusion"
+        if (finds == "class-images" or (finds == "revival" and generates)) and not scenario.data.judge:
+            why = f'attack "{attack.name}" is judged by a classifier of the judge\'s own; give it samples'
+            raise ScenarioError(problem("data.judge", scenario.data.judge, why))
 
 
 def _look_up(kind: str, key: str, name: str, value: Any = None) -> Any:

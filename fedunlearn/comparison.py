@@ -47,8 +47,9 @@ def choose_samples(stage: Stage, forgotten: np.ndarray, classes: Sequence[int]) 
         "retain": np.setdiff1d(np.concatenate(stage.held), forgotten),
         "test": test[~np.isin(stage.dataset.labels(test), classes)],
     }
+    most = min(MOST, stage.scenario.judge.trained_on or MOST)
     return {
-        kind: rng(stage.seed, "forgetting", place).permutation(ids)[:MOST]
+        kind: rng(stage.seed, "forgetting", place).permutation(ids)[:most]
         for place, (kind, ids) in enumerate(kinds.items())
     }
 
@@ -115,7 +116,8 @@ class Comparison:
 def _like(stage: Stage, labels: np.ndarray) -> np.ndarray:
     """Return ids of unseen samples of the classes in `labels`, those that were forgotten as a whole included."""
     ids = stage.unseen[np.isin(stage.dataset.labels(stage.unseen), labels)]
-    return rng(stage.seed, "forgetting", UNSEEN).permutation(ids)[:MOST]
+    most = min(MOST, stage.scenario.judge.trained_on or MOST)
+    return rng(stage.seed, "forgetting", UNSEEN).permutation(ids)[:most]
 
 
 def compare_branches(

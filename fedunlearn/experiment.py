@@ -87,6 +87,7 @@ def run_cell(
         if board:
             board.scenario(to_toml(stage.resolved), manifest(stage, carrier))
             board.classes(results)
+            board.models(results)
             board.hparams(results)
     write_results(folder, results)
     return results

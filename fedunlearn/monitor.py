@@ -12,9 +12,11 @@ from fedunlearn.data import triggered
 from fedunlearn.federation import Failure, Order, Outcome, Weights
 from fedunlearn.learning import Evaluation, evaluate_samples
 from fedunlearn.models import load_weights
+from fedunlearn.randomness import rng
 from fedunlearn.stage import Stage
 
 Row = dict[str, Any]
+TRAINED = 7  # what the stream "forgetting" is for, after those of the comparison of final models
 
 
 class Monitor:
@@ -91,6 +93,13 @@ class Monitor:
         ids = self._stage.unseen if ids is None else ids
         return evaluate_samples(self._model, self._stage.dataset, ids, self._stage.site.device)
 
+    def _some(self, ids: np.ndarray) -> np.ndarray:
+        """Return as many of the training samples as are looked at, the same for equal ids."""
+        most = self._stage.scenario.judge.trained_on
+        if most is None or len(ids) <= most:
+            return ids
+        return np.sort(rng(self._stage.seed, "forgetting", TRAINED).permutation(ids)[:most])
+
     def _backdoor_success(self, weights: Weights) -> float | None:
         if self._triggered is None:
             return None
@@ -101,7 +110,8 @@ class Monitor:
     def judge_branch(self, weights: Weights, forgotten: np.ndarray) -> tuple[dict[str, float | None], dict[str, Any]]:
         """Return (metrics, details) of a branch's final model; `forgotten` are the ids of all forgotten samples.
 
-        `forget_accuracy` and `retain_accuracy` are over training samples, the `test_` ones over held-out ones
+        `forget_accuracy` and `retain_accuracy` are over training samples (a draw of so many as `judge.trained-on`
+        says), the `test_` ones over held-out ones
         (of the forgotten classes, of the others, of all); `backdoor_success` is the share of test samples of other
         classes that the poison's trigger turns into its target. A share of nothing is None.
         """
@@ -109,8 +119,8 @@ class Monitor:
         test = self.evaluate(weights)
         on_test = self._split(test.predictions)
         metrics: dict[str, float | None] = {
-            "forget_accuracy": self.evaluate(weights, forgotten).accuracy if len(forgotten) else None,
-            "retain_accuracy": self.evaluate(weights, np.setdiff1d(held, forgotten)).accuracy,
+            "forget_accuracy": self.evaluate(weights, self._some(forgotten)).accuracy if len(forgotten) else None,
+            "retain_accuracy": self.evaluate(weights, self._some(np.setdiff1d(held, forgotten))).accuracy,
             "test_accuracy": test.accuracy,
             "test_forget_accuracy": on_test.get("forget_accuracy"),
             "test_retain_accuracy": on_test.get("retain_accuracy"),

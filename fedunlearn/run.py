@@ -205,6 +205,7 @@ class Run:
             method=branch.name if UNLEARNERS[branch.name].honours == "request" else CONTROL_METHOD,
             clients=len(self._stage.held),
             requests=[request for request, _ in requests],
+            pruned=federation.pruned,
         )
         self.rows += self._monitor.take_rows()
         ids = tuple(request.id for request, _ in requests)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ from fedunlearn.attacks import ATTACKS, Attack
 from fedunlearn.data import local_data
 from fedunlearn.defences import answering, make_defences
 from fedunlearn.errors import DataError
+from fedunlearn.federation import Weights
 from fedunlearn.judging import AnswerKey, Answers, AttackRow, Case, judge_failure, judge_finding, with_references
 from fedunlearn.judging.candidates import draw_candidates
-from fedunlearn.judging.grants import grant_labels
+from fedunlearn.judging.grants import grant_labels, grant_model
+from fedunlearn.judging.inversion.evaluator import Evaluator, train_evaluator
+from fedunlearn.judging.revival.portraits import GUIDANCE, STEPS, Portraits, portray
+from fedunlearn.models import Classifier, load_weights
+from fedunlearn.models.diffusion import Diffusion
 from fedunlearn.names import CONTROLS, PROBES, TRUNK
 from fedunlearn.observer.access import AccessRefused
 from fedunlearn.observer.cache import ContentCache
 from fedunlearn.observer.knowledge import Knowledge
+from fedunlearn.observer.recording import Recording, When
 from fedunlearn.observer.shadows import MakeShadows, Shadow
 from fedunlearn.observer.tape import Tape
 from fedunlearn.observer.view import View
@@ -151,7 +158,8 @@ class Trial:
         return row
 
     def _case(self, number: int, settings: AttackSettings, branch: str, request_ids: tuple[str, ...]) -> Case:
-        public, marks = self._public_images, self.tape.recording(branch).marks
+        recording = self.tape.recording(branch)
+        public, marks = self._public_images, recording.marks
         return Case(
             branch=branch,
             control=branch in CONTROLS,
@@ -167,6 +175,43 @@ class Trial:
             labels=self._stage.dataset.labels,
             request_round=marks["request-rounds"][0] if marks else None,
             flags=frozenset(self._observers[settings.observer].flags),
+            models=lambda when: model_at(recording, when),
+            pruned=recording.pruned,
+            classifier=self._classifier,
+            unseen=lambda: self._stage.unseen,
+            evaluator=lambda: self._evaluator,
+            portraits=self._portraits,
+            public=lambda: self._stage.splits.public,
+        )
+
+    def _portraits(self, weights: Weights) -> Portraits | None:
+        """Return what a model generates, kept beside what attacks make; None where it only classifies."""
+        model, each = self._classifier(weights), self._stage.scenario.judge.portraits
+        if not isinstance(model, Diffusion):
+            return None
+        content = {"sampler": [STEPS, GUIDANCE, each, self._stage.seed], "weights": weights}
+        made = ContentCache(self._cache.folder).get(
+            "portraits", content, lambda: vars(portray(model, each, rng(self._stage.seed, "judge", client=1)))
+        )
+        return Portraits(**made)
+
+    def _classifier(self, weights: Weights) -> Classifier:
+        """Return a model of the run's architecture with these weights, in evaluation mode."""
+        model = self._stage.model().to(self._stage.site.device)
+        load_weights(model, weights)
+        return model.eval()
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        """The judge's own classifier, kept beside what attacks make but not counted as theirs."""
+        ids, dataset = self._stage.splits.judge, self._stage.dataset
+        return train_evaluator(
+            dataset.images(ids),
+            dataset.labels(ids),
+            ids,
+            dataset.num_classes,
+            ContentCache(self._cache.folder),
+            self._stage.site.device,
         )
 
     def _judge_draws(self, index: int) -> np.random.Generator:
@@ -210,6 +255,7 @@ class Trial:
             candidates=pairs,
             learning={key: value for key, value in learning.items() if key != "faults"},
             true_labels=grant_labels(Answers(self._key.folder), branch, self._folder / "grants"),
+            true_model=grant_model(self.tape.recording(branch), self._folder / "grants"),
             device=self._stage.site.device,
             progress=lambda text: self._tell(f"{what}: {text}"),
             store=self._folder / "journal" / "attacks" / store,
@@ -236,6 +282,14 @@ class Trial:
             )
 
         return make
+
+
+def model_at(recording: Recording, when: When) -> Weights | None:
+    """Return the true model of a moment; None where the branch knows no such moment."""
+    try:
+        return recording.model(when)
+    except AccessRefused:
+        return None
 
 
 def lpips_weights(scenario: Scenario) -> Path | None:

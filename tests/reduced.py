@@ -11,6 +11,16 @@ FEW_TRIES = (
 )
 LEAKAGE = ("matrix.seed=[0]", 'matrix.data=[{name="digits"}]', "data.train=200", "data.test=100", "data.public=200")
 ONE_CLIENT = tuple(f"probes.{number}.clients=[0]" for number in range(4))
+QUICK_PICTURES = (
+    *(f"attacks.{number}.settings.steps=3" for number in range(8)),
+    *(f"attacks.{number}.settings.prior-steps=8" for number in range(2, 9)),
+    *(f"attacks.{number}.settings.images-per-class=2" for number in range(9)),
+    "attacks.4.settings.student-steps=3",
+    "attacks.8.settings.queries=70",
+    'unlearning.methods=["finetune"]',
+    'unlearning.references=["control"]',
+    "unlearning.options={}",
+)
 
 REDUCED = {
     "quickstart_seeds": ("matrix.seed=[0]",),  # forty take ten minutes; test_quickstart_promises.py runs eight
@@ -50,6 +60,18 @@ REDUCED = {
     "unlearning_suite_fashion": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
     "unlearning_suite_samples": ("matrix.seed=[0]", "data.train=1500", "data.test=300", *FEW_ROUNDS),
     "unlearning_suite_cifar": ("matrix.seed=[0]", "data.train=200", "data.test=300", *FEW_ROUNDS),
+    "model_inversion": ("matrix.seed=[0]", *FEW_ROUNDS, *QUICK_PICTURES),
+    "model_inversion_digits": ("matrix.seed=[0]", 'matrix.runs=[{name="digits"}]', *FEW_ROUNDS, *QUICK_PICTURES),
+    "revival": (
+        "matrix.seed=[100]",
+        'matrix.requests=[[{scope="class",target={classes=[3]}}]]',
+        'data.name="digits"',
+        "data.train=600",
+        "data.test=300",
+        "data.public=200",
+        "federation.rounds=4",
+        *(f'observers.{number}.rounds=["all"]' for number in (3, 4, 5)),
+    ),
     "unlearning_distributions": ("matrix.training-seed=[0,1]", "data.train=200", *FEW_ROUNDS),
 }
 

@@ -47,6 +47,30 @@ def test_the_leakage_table_on_digits_in_little(tmp_path):
 
 # Refusals that short forms cannot avoid: too little data, and a method that serves a request without any round.
 EXPECTED = ("samples are missing", "none after the request")
+# Refusals that revival.toml is about, by run and attack: these attacks are to find nothing to work with.
+NO_ZEROS = {(run, "revival"): "no weight is exactly 0" for run in ("obfuscated", "obfuscated-little", "reinitialised")}
+MUST = NO_ZEROS | {
+    ("units", "revival"): "only whole rows or columns are missing",
+    ("recovered", "regrowth on models"): "the server prunes again before it shows a model",
+}
+# Noise as wide as the kept weights leaves no narrow component, or the fit finds one by chance: this may happen.
+MAY = {(run, "revival mixture"): "no narrow component stands out" for run, _ in NO_ZEROS}
+
+
+def is_expected(row, run):
+    """Say whether a refusal is one that must or may happen: of this attack, on this branch, in this run."""
+    if row["finds"] != "revival":
+        return any(why in row["reason"] for why in EXPECTED)
+    if row["branch"] == "control":
+        return "nothing was pruned" in row["reason"]
+    why = (MUST | MAY).get((run, row["label"]))
+    return why is not None and why in row["reason"]
+
+
+def missing_refusals(rows):
+    """Return what must be refused and was not, of (run, row) pairs."""
+    need = {(run, row["label"], row["branch"]) for run, row in rows if (run, row["label"]) in MUST}
+    return need - {(run, row["label"], row["branch"]) for run, row in rows if row["status"] == "refused"}
 
 
 @pytest.mark.slow
@@ -60,6 +84,8 @@ def test_a_short_form_runs(name, shared_data, tmp_path):
     cells = list((tmp_path / "run").glob("cells/*/results.json")) or [tmp_path / "run" / "results.json"]
     results = [json.loads(cell.read_text()) for cell in cells]
     assert all(each["attacks"] or each["scenario"]["unlearning"]["methods"] for each in results)
-    for row in (row for each in results for row in each["attacks"]):
-        missing = row["status"] == "refused" and any(why in row["reason"] for why in EXPECTED)
-        assert row["status"] == "done" or missing, f"{row['name']} on {row['branch']}: {row['reason']}"
+    rows = [(each["cell"].get("runs", {}).get("name"), row) for each in results for row in each["attacks"]]
+    for run, row in rows:
+        refused = row["status"] == "refused" and is_expected(row, run)
+        assert row["status"] == "done" or refused, f"{row['label']} on {row['branch']} ({run}): {row['reason']}"
+    assert not missing_refusals(rows)

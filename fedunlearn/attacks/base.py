@@ -12,7 +12,7 @@ from fedunlearn.observer.view import View
 from fedunlearn.registry import Registry
 from fedunlearn.settings import Settings as BaseSettings
 
-Finds = Literal["images", "labels", "forgotten-classes", "membership", "forgotten-images"]
+Finds = Literal["images", "labels", "forgotten-classes", "membership", "forgotten-images", "revival", "class-images"]
 
 
 class Attack(ABC):

@@ -11,8 +11,16 @@ import pytest
 import fedunlearn.attacks
 from fedunlearn.attacks import ATTACKS
 from fedunlearn.observer.access import ACCESS_LEVELS, FLAGS, AccessRefused, allows
-from fedunlearn.observer.findings import ForgottenClasses, ForgottenImages, LabelCounts, Membership, Reconstructions
-from tests.observer.recorded import Federation, Watcher, digits, knowledge, non_iid, recorded_run
+from fedunlearn.observer.findings import (
+    ClassImages,
+    ForgottenClasses,
+    ForgottenImages,
+    LabelCounts,
+    Membership,
+    Reconstructions,
+    RevivedModel,
+)
+from tests.observer.recorded import Federation, Watcher, digits, knowledge, non_iid, pruned_run, recorded_run
 
 FINDINGS = {
     "images": Reconstructions,
@@ -20,21 +28,31 @@ FINDINGS = {
     "labels": LabelCounts,
     "forgotten-classes": ForgottenClasses,
     "membership": Membership,
+    "revival": RevivedModel,
+    "class-images": ClassImages,
 }
 NAMES = list(ATTACKS)
 IN_A_HURRY = {name: {"steps": 20} for name in NAMES if "steps" in ATTACKS[name].Settings.model_fields}
+for name in NAMES:
+    if "prior_steps" in ATTACKS[name].Settings.model_fields:
+        IN_A_HURRY[name] = {"steps": 2, "prior_steps": 3, "prior_width": 4, "images_per_class": 1}
 IN_A_HURRY |= {
+    "brep-mi": {"queries": 40, **IN_A_HURRY["brep-mi"]},
     "null-class-query": {"samples": 100},
     "unlearning-inversion": {"settings": {"steps": 20}, "most": 2000},
 }
 
 
 @pytest.fixture(scope="module")
-def tape(tmp_path_factory):
-    return recorded_run(tmp_path_factory.mktemp("tape"), Federation(non_iid(3, 200, seed=1)), 4, 2, forget=7)
+def tapes(tmp_path_factory):
+    federation = Federation(non_iid(3, 200, seed=1))
+    return {
+        made: made(tmp_path_factory.mktemp("tape"), federation, 4, 2, forget=7) for made in (recorded_run, pruned_run)
+    }
 
 
-def run(tape, name, watcher, seed=0):
+def run(tapes, name, watcher, seed=0):
+    tape = tapes[pruned_run if ATTACKS[name].finds == "revival" else recorded_run]
     images, labels = digits()
     facts = knowledge(
         tape,
@@ -63,23 +81,23 @@ def test_an_attack_declares_itself(name):
 
 @pytest.mark.parametrize("access", ACCESS_LEVELS)
 @pytest.mark.parametrize("name", NAMES)
-def test_what_an_attack_declares_is_enough_and_less_is_refused(tape, name, access):
+def test_what_an_attack_declares_is_enough_and_less_is_refused(tapes, name, access):
     attack = ATTACKS[name]
     watcher = Watcher(access, tuple(sorted(attack.needs_flags)))
     if allows(access, attack.needs):
-        assert isinstance(run(tape, name, watcher), FINDINGS[attack.finds])
+        assert isinstance(run(tapes, name, watcher), FINDINGS[attack.finds])
         for flag in attack.needs_flags:
             with pytest.raises(AccessRefused, match=flag):
-                run(tape, name, Watcher(access, tuple(attack.needs_flags - {flag})))
+                run(tapes, name, Watcher(access, tuple(attack.needs_flags - {flag})))
     else:
         with pytest.raises(AccessRefused, match=access):
-            run(tape, name, watcher)
+            run(tapes, name, watcher)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_finding_is_decided_by_the_tape_and_the_rng(tape, name):
+def test_a_finding_is_decided_by_the_tape_and_the_rng(tapes, name):
     watcher = Watcher("updates", tuple(FLAGS))
-    one, other = (run(tape, name, watcher, seed=3) for _ in range(2))
+    one, other = (run(tapes, name, watcher, seed=3) for _ in range(2))
     np.testing.assert_equal(dataclasses.asdict(one), dataclasses.asdict(other))
 
 

@@ -22,7 +22,8 @@ EVERYTHING = ObserverSettings(name="server", access="updates", flags=tuple(FLAGS
 def make_attack(name):
     """Return an attack that does not take long."""
     attack = ATTACKS[name]
-    few = {"steps": 3} if "steps" in attack.Settings.model_fields else {}
+    few = {name: 3 for name in ("steps", "prior_steps") if name in attack.Settings.model_fields}
+    few |= {"queries": 50} if name == "brep-mi" else {}
     return attack(attack.Settings(**few))
 
 

@@ -2,9 +2,13 @@
 
 import sqlite3
 
+import numpy as np
 import pytest
 
+from fedunlearn.observer.access import AccessRefused
+from fedunlearn.observer.tape import Tape
 from tests.e2e.command import SCENARIO, hashes, kill_when, results, run, start
+from tests.observer.recorded import Watcher
 
 METHODS = ("neggrad", "federaser", "sharded")  # by the holders, from stored rounds, on a trunk of its own
 CHANGES = [
@@ -46,3 +50,31 @@ def test_resumed_after_kill_9_in_the_middle_of_unlearning(uninterrupted, tmp_pat
     assert hashes(folder) == hashes(uninterrupted)
     assert set(hashes(folder)) == {"trunk", *METHODS}
     assert [row["state"] for row in results(folder)["requests"]] == ["done", "done"]
+
+
+@pytest.mark.slow
+def test_resumed_after_kill_9_the_tape_tells_what_was_pruned_and_defended(tmp_path):
+    changes = [
+        '--set=unlearning.methods=["concept-prune","finetune"]',
+        "--set=unlearning.options={concept-prune={recovery-rounds=1}}",
+        "--set=unlearning.references=[]",
+        "--set=probes=[]",
+        "--set=attacks=[]",
+        '--set=requests=[{round=3,scope="class",target={random=1}}]',
+        '--set=defences=[{name="gaussian-obfuscation"}]',
+    ]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run("run", SCENARIO, "--out", whole, *changes)
+    process = start("run", SCENARIO, "--out", killed, *changes)
+    kill_when(process, killed / "journal" / "concept-prune.0" / "000005.safetensors")  # pruned, in the recovery
+    run("run", SCENARIO, "--out", killed, *changes, "--resume")
+    assert hashes(killed) == hashes(whole)
+    watcher = Watcher("weights-before-after", ("mask-known",))
+    told = [Tape(folder / "tape").view(watcher, "concept-prune") for folder in (whole, killed)]
+    assert told[0].pruned().keys() == told[1].pruned().keys() == {"body.fc1.weight", "body.fc2.weight"}
+    for name, mask in told[0].pruned().items():
+        assert mask.any()
+        np.testing.assert_array_equal(mask, told[1].pruned()[name])
+        assert (told[0].after()[name][mask] != 0).all()
+    with pytest.raises(AccessRefused, match="nothing was pruned"):
+        Tape(whole / "tape").view(watcher, "finetune").pruned()
