@@ -192,5 +192,5 @@ def test_nothing_of_a_client_stays_behind() -> None:
 def test_the_executor_is_a_fixed_rule() -> None:
     for name in MODELS:
         model = build(Architecture(name), (1, 8, 8), 3, None)
-        expected = "vmap" if name in ("logistic", "mlp") else "loop"
+        expected = "vmap" if name in ("logistic", "mlp", "deep-mlp") else "loop"
         assert {choose_executor(model, device) for device in ("cpu", "cuda")} == {expected}
