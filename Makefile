@@ -10,7 +10,7 @@ venv: .venv/installed
 .venv/installed: pyproject.toml requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fedunlearn needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[dev,diffusion]'
 	touch $@
 
 demo: venv

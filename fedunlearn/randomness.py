@@ -21,6 +21,7 @@ STREAMS = {
     "unlearning": 12,  # what a method's own client half draws: the order of its batches, wrong labels
     "poison": 13,  # which samples of the poisoning client carry the trigger
     "forgetting": 14,  # the samples and the blind model that the judge compares final models on
+    "diffusion": 15,  # times, noise and withheld classes in the training of diffusion models
 }
 
 

@@ -110,6 +110,8 @@ class Stage:
             "weight-decay": federation.weight_decay,
             "proximal-mu": federation.proximal_mu,
         }
+        if federation.optimiser != "sgd":
+            settings["optimiser"] = federation.optimiser
         if self.scenario.faults:
             settings["faults"] = [fault.model_dump(mode="json") for fault in self.scenario.faults]
         return OrdinaryRounds(
@@ -154,11 +156,14 @@ def set_stage(scenario: Scenario, folder: Path) -> Stage:
     pixel_stats = _pixel_stats(dataset, splits)
     blank = build(scenario.model, dataset.image_shape, dataset.num_classes, None, pixel_stats=pixel_stats)
     federation = scenario.federation
-    executor = federation.executor if federation.executor != "auto" else choose_executor(blank, device)
+    fitting = "loop" if federation.optimiser == "adamw" else choose_executor(blank, device)
+    executor = federation.executor if federation.executor != "auto" else fitting
     if executor == "vmap" and not blank.linear_only:
         raise ScenarioError(
             f'federation.executor: "vmap" serves only linear layers, model.name is "{scenario.model.name}"'
         )
+    if executor == "vmap" and federation.optimiser == "adamw":
+        raise ScenarioError('federation.executor: "vmap" serves only optimiser = "sgd"')
     site = Site(
         dataset=str(source),
         partition=str((folder / "partition").resolve()),

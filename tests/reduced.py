@@ -1,5 +1,7 @@
 """What makes the long scenarios short enough for a test: the same code paths, fewer seeds, clients and steps."""
 
+from pathlib import Path
+
 DIGITS = '{name="digits",data={name="digits",train=400,test=500,public=300}}'
 FEW_STEPS = ("attacks.0.settings.steps=6", "attacks.0.settings.label-tries=1")
 FEW_ROUNDS = ("federation.rounds=3", "federation.clients=4", "federation.local-epochs=1", "unlearning.rounds=2")
@@ -72,11 +74,23 @@ REDUCED = {
         "federation.rounds=4",
         *(f'observers.{number}.rounds=["all"]' for number in (3, 4, 5)),
     ),
+    "diffusion_revival": (
+        "matrix.seed=[0]",
+        'matrix.requests=[[{scope="class",target={classes=[3]}}]]',
+        "model.width=8",
+        "data.train=200",
+        "data.test=40",
+        "data.judge=300",
+        "federation.rounds=1",
+        "judge.portraits=2",
+        "judge.trained-on=20",
+    ),
     "unlearning_distributions": ("matrix.training-seed=[0,1]", "data.train=200", *FEW_ROUNDS),
 }
 
 
 def overrides(command: str) -> list[str]:
     """Return the `--set` options that make a command about one of these scenarios short."""
-    settings = [each for stem, values in REDUCED.items() if f"{stem}.toml" in command for each in values]
+    files = {Path(word).name for word in command.split()}
+    settings = [each for stem, values in REDUCED.items() if f"{stem}.toml" in files for each in values]
     return [word for setting in settings for word in ("--set", setting)]

@@ -37,10 +37,12 @@ def local_steps(learning: Mapping[str, Any] | None, num_examples: int) -> LocalS
     start at zero, without dampening or Nesterov. A last batch that is shorter weighs as much as a whole one.
 
     Raises:
-        AccessRefused: when the attacker does not know how the clients learn.
+        AccessRefused: when the attacker does not know how the clients learn, or they do not learn by SGD.
     """
     if learning is None:
         raise AccessRefused('to turn weights into a gradient the observer needs the flag "learning-known"')
+    if (optimiser := learning.get("optimiser", "sgd")) != "sgd":
+        raise AccessRefused(f"the clients' {optimiser} rescales every weight's steps: they give no gradient")
     steps = int(learning["local-epochs"]) * math.ceil(num_examples / int(learning["batch-size"]))
     momentum = float(learning.get("momentum", 0.0))
     left = np.arange(steps, 0, -1)

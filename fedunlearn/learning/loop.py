@@ -14,6 +14,7 @@ from fedunlearn.federation import Failure, Order, Update
 from fedunlearn.learning.client import CLIENT_TASKS, LocalClient, Samples
 from fedunlearn.learning.limits import TookTooLong, time_limit
 from fedunlearn.models import Classifier, load_weights
+from fedunlearn.randomness import rng
 from fedunlearn.wire import Stack, stack
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ class LoopExecutor:
     def _perform(self, order: Order, settings: Mapping[str, Any], client: int, ids: np.ndarray) -> Update | None:
         began = time.perf_counter()
         self._model.train()
+        self._model.draws = rng(self._seed, "diffusion", order.call, client)
         local = LocalClient(
             client, order.call, self._seed, self._model, order.weights, ids, self._samples, self._device,
             order.private.get(client), order.current.get(client), order.task.attachments,

@@ -24,8 +24,10 @@ class LocalTraining:
         learning_rate: of plain SGD; not used by "gradient".
         local_epochs: passes over the client's data.
         momentum: as in `torch.optim.SGD`, no dampening, not Nesterov.
-        weight_decay: added to the gradient, times the weights.
+        weight_decay: added to the gradient, times the weights; with "adamw" to the step, as it is there.
         proximal_mu: FedProx: added to the gradient, times the distance from the broadcast.
+        optimiser: "sgd", or "adamw" as in `torch.optim.AdamW`, without momentum and proximal term; its memory ends
+            with the round.
     """
 
     batch_size: int
@@ -34,6 +36,7 @@ class LocalTraining:
     momentum: float = 0.0
     weight_decay: float = 0.0
     proximal_mu: float = 0.0
+    optimiser: str = "sgd"
 
     @classmethod
     def read(cls, settings: Mapping[str, Any], *required: str) -> LocalTraining:
@@ -75,18 +78,33 @@ def sgd_step(
             parameter.add_(step, alpha=-local.learning_rate)
 
 
+def adam_step(adam: torch.optim.AdamW, gradients: Sequence[Tensor]) -> None:
+    """Move the parameters of `adam`, whose order the gradients have."""
+    for parameter, gradient in zip(adam.param_groups[0]["params"], gradients, strict=True):
+        parameter.grad = gradient
+    adam.step()
+    adam.zero_grad()
+
+
 @CLIENT_TASKS.register("train")
 def train(client: LocalClient, settings: Mapping[str, Any]) -> Update:
-    """FedAvg: local epochs of SGD from the broadcast; sends the weights."""
+    """FedAvg: local epochs from the broadcast; sends the weights."""
     local = LocalTraining.read(settings, "learning-rate")
     model, parameters = client.model, list(client.model.parameters())
+    adam = None
+    if local.optimiser == "adamw":
+        adam = torch.optim.AdamW(parameters, local.learning_rate, weight_decay=local.weight_decay)
     velocities = [torch.zeros_like(p) for p in parameters] if local.momentum else []
     broadcast = [p.detach().clone() for p in parameters] if local.proximal_mu else []
     batches = client.epoch_batches(local.batch_size, local.local_epochs)
     losses = []
     for positions in batches:
         loss = model.loss(*client.take(positions))
-        sgd_step(parameters, torch.autograd.grad(loss, parameters), velocities, broadcast, local)
+        gradients = torch.autograd.grad(loss, parameters)
+        if adam is not None:
+            adam_step(adam, gradients)
+        else:
+            sgd_step(parameters, gradients, velocities, broadcast, local)
         losses.append(loss.detach())
     sizes = [len(positions) for positions in batches]
     mean_loss = float(np.average(torch.stack(losses).numpy(force=True), weights=sizes))

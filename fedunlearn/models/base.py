@@ -45,6 +45,7 @@ class Classifier(nn.Module, ABC):
     default_width: ClassVar[int | None]
     mean: Tensor
     std: Tensor
+    draws: np.random.Generator | None = None  # what `loss` draws with, in models where it draws; set for every client
 
     def __init__(self, image_shape: Shape, num_classes: int, activation: str, width: int | None, norm: str) -> None:
         super().__init__()

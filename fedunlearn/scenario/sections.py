@@ -158,11 +158,11 @@ class FederationSettings(Settings):
     learning_rate: float = Field(
         default=0.1, gt=0, description="Step of the clients (fedavg) or of the server (fedsgd)."
     )
-    optimiser: Literal["sgd", "adam"] = Field(
-        default="sgd", description="fedavg: of the clients; Adam forgets between rounds."
+    optimiser: Literal["sgd", "adamw"] = Field(
+        default="sgd", description="fedavg: of the clients; AdamW forgets between rounds."
     )
     momentum: float = Field(default=0.0, ge=0, lt=1, description="fedavg: of the clients' SGD.")
-    weight_decay: float = Field(default=0.0, ge=0, description="fedavg: of the clients' SGD.")
+    weight_decay: float = Field(default=0.0, ge=0, description="fedavg: of the clients' optimiser.")
     strategy: Strategy = Field(default="FedAvg", description="The Flower strategy that aggregates.")
     strategy_options: dict[str, Scalar] = Field(default={}, description="Arguments of the strategy, in kebab-case.")
     proximal_mu: float = Field(default=0.0, ge=0, description="Weight of the proximal term in the clients' loss.")
@@ -203,12 +203,12 @@ class FederationSettings(Settings):
             raise wrong("clients-per-round", self.clients_per_round, why)
         if self.strategy == "FedProx" and not self.proximal_mu:
             raise wrong("strategy", self.strategy, 'needs "proximal-mu" above 0 beside it')
-        if self.optimiser == "adam":
+        if self.optimiser == "adamw":
             beside = {"momentum": self.momentum, "proximal-mu": self.proximal_mu}
             if used := [name for name, value in beside.items() if value]:
-                raise wrong(used[0], beside[used[0]], 'does not go with optimiser = "adam"; leave it out')
+                raise wrong(used[0], beside[used[0]], 'does not go with optimiser = "adamw"; leave it out')
             if self.algorithm == "fedsgd":
-                raise wrong("optimiser", "adam", 'is of fedavg\'s clients; fedsgd has strategy = "FedAdam"')
+                raise wrong("optimiser", "adamw", 'is of fedavg\'s clients; fedsgd has strategy = "FedAdam"')
         if self.quorum > self.round_size:
             raise wrong("quorum", self.quorum, f"must be at most the {self.round_size} clients of a round")
         return self

@@ -52,7 +52,8 @@ class SmallFederation:
         seed: of everything.
         rounds: of training.
         algorithm: "fedavg" or "fedsgd".
-        activation: of the LeNet.
+        activation: of the model.
+        model: by name; of another than the LeNet nothing is promised.
     """
 
     folder: Path
@@ -60,13 +61,14 @@ class SmallFederation:
     rounds: int = 8
     algorithm: Any = "fedavg"
     activation: str = "relu"
+    model: str = "lenet"
 
     def __post_init__(self) -> None:
         self.samples = Blocks(self.seed)
         self.held = [np.arange(c * PER_CLIENT, (c + 1) * PER_CLIENT) for c in range(CLIENTS)]
         settings = {"batch-size": 8, "learning-rate": LEARNING_RATE, "momentum": 0.9, "local-epochs": 1}
         self.training = OrdinaryRounds(self.seed, self.algorithm, CLIENTS, settings=settings)
-        model = {"name": "lenet", "activation": self.activation}
+        model = {"name": self.model, "activation": self.activation}
         self._site = Site("", "", model, (0.5, 0.25), (1, SIDE, SIDE), CLASSES, self.seed)
         self._worker = Worker(self._site, self.samples, self.held)
         self._model = self._build(None)

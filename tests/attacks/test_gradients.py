@@ -122,3 +122,9 @@ def test_tensors_that_were_not_sent_are_absent_from_the_gradient_and_the_broadca
     assert list(completed) == list(start)
     for name, array in completed.items():
         np.testing.assert_array_equal(array, sent.get(name, start[name]))
+
+
+def test_adamw_gives_no_gradient():
+    learning = {"local-epochs": 1, "batch-size": 8, "learning-rate": 0.1, "optimiser": "adamw"}
+    with pytest.raises(AccessRefused, match="adamw rescales"):
+        local_steps(learning, 24)

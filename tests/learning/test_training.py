@@ -74,6 +74,21 @@ def test_the_proximal_term_is_that_of_fedprox(executor: str) -> None:
     assert_same(dict(updates[0].payload), to_weights(model), 1e-6)
 
 
+def test_adamw_is_that_of_torch_and_forgets_between_rounds() -> None:
+    shop = Workshop([9], {"name": "mlp", "width": 12})
+    settings = {"batch-size": 4, "learning-rate": 0.02, "local-epochs": 2, "weight-decay": 0.1, "optimiser": "adamw"}
+    worker = shop.worker()
+    first, again = (perform(worker, shop.order("train", settings))[0] for _ in range(2))
+    model = shop.blank()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=0.02, weight_decay=0.1)
+    for positions in epoch_batches(shop.seed, 1, 0, 9, 4, 2):
+        optimiser.zero_grad()
+        model.loss(*tensors(shop, shop.partition[0][positions])).backward()
+        optimiser.step()
+    assert_same(dict(first[0].payload), to_weights(model), 1e-6)
+    assert_same(dict(first[0].payload), dict(again[0].payload))
+
+
 def gradient_by_torch(model: Classifier, images: torch.Tensor, labels: torch.Tensor) -> Weights:
     loss = torch.nn.functional.cross_entropy(model(images), labels)
     names = [name for name, _ in model.named_parameters()]

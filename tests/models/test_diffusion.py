@@ -89,7 +89,7 @@ def test_the_loss_follows_from_its_draws(model):
 
 def test_a_client_draws_the_same_whoever_works_beside_it():
     shop = Workshop([6, 5], {"name": "diffusion", "width": 8})
-    settings = {"batch-size": 4, "learning-rate": 0.002, "optimiser": "adam"}
+    settings = {"batch-size": 4, "learning-rate": 0.002, "optimiser": "adamw"}
     together, failures = perform(shop.worker(), shop.order("train", settings))
     assert not failures
     alone, _ = perform(shop.worker(), shop.order("train", settings, clients=[1]))

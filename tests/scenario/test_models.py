@@ -85,6 +85,14 @@ def test_python_code_may_use_field_names():
             {"federation": {"clients-per-round": 11}},
             "federation.clients-per-round = 11: must be at most federation.clients = 10",
         ),
+        (
+            {"federation": {"optimiser": "adamw", "momentum": 0.5}},
+            'federation.momentum = 0.5: does not go with optimiser = "adamw"; leave it out',
+        ),
+        (
+            {"federation": {"optimiser": "adamw", "algorithm": "fedsgd"}},
+            'federation.optimiser = "adamw": is of fedavg\'s clients; fedsgd has strategy = "FedAdam"',
+        ),
         ({"federation": {"quorum": 11}}, "federation.quorum = 11: must be at most the 10 clients of a round"),
         (
             {"faults": [{"kind": "nan", "clients": [0, 10]}]},
