@@ -85,12 +85,17 @@ def run_cell(
             cell, stage, carrier, run.branches, run.rows, ledger.rows(), probes, attacks, run.failures, missing, timing
         )
         if board:
-            board.scenario(to_toml(stage.resolved), manifest(stage, carrier))
-            board.classes(results)
-            board.models(results)
-            board.hparams(results)
+            _show(board, stage, carrier, results)
     write_results(folder, results)
     return results
+
+
+def _show(board: Board, stage: Stage, carrier: Carrier, results: dict[str, Any]) -> None:
+    """Put on TensorBoard what is known only when all is done."""
+    board.scenario(to_toml(stage.resolved), manifest(stage, carrier))
+    board.classes(results)
+    board.models(results)
+    board.hparams(results)
 
 
 def _share(kept: Path, seen: Path) -> None:
